@@ -15,13 +15,13 @@ export function story(state) {
   if (state.outbox)
     sentences.push(
       `${many(state.outbox, "request")} in the outbox: stored in one write, so nothing is lost. ` +
-        (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes them once they have waited for a minute." : "They wait until the producer or the reconciler runs."),
+        (producer ? "The producer publishes them." : reconciler ? "The reconciler publishes after a minute." : "They wait until the producer or the reconciler runs."),
     );
   else if (!producer) sentences.push("The producer is stopped: requests that you send now wait in the outbox.");
   for (const { name } of stage.destinations) {
     const back = (state.moving ?? []).filter((/** @type {any} */ each) => each.deliveries.some((/** @type {any} */ d) => d.channel === name && d.status === "retrying")).length;
     const fault = faults[name] ?? "fine";
-    if (back) sentences.push(`${titleOf(name)}: ${many(back, "request")} in the queue again, for another attempt; each delay is longer than the last.`);
+    if (back) sentences.push(`${titleOf(name)}: ${many(back, "request")} in the queue again, for another attempt.`);
     else if (fault === "refusing") sentences.push(`${titleOf(name)} refuses messages for good: without a retry, each becomes a dead letter, and goes to the fallback.`);
     else if (fault !== "fine") sentences.push(`${titleOf(name)} is ${FAULTS[fault] ?? fault}.`);
   }

@@ -159,7 +159,7 @@ def _deliver_and_take(system: World, topic: Topic) -> None:
     _press(system, "ben", request_id)
     system.settle()
     assert _holder(system, request_id) == ("@anna", "slack")
-    assert _told(system) == ["taken"]
+    assert _callback_statuses(system) == ["taken"]
 
 
 def _take_release_and_take(system: World, _: Topic) -> None:
@@ -193,7 +193,7 @@ def _take_by_link_release_and_take(system: World, _: Topic) -> None:
     system.by_link(request_id, name="Ben", press=ben)
     system.settle()
     assert _holder(system, request_id) == ("Ben", "email")
-    assert _told(system)[-1] == "taken"
+    assert _callback_statuses(system)[-1] == "taken"
 
 
 def _mail_in_doubt(system: World, topic: Topic) -> None:
@@ -251,7 +251,7 @@ def _take_before_it_is_sent_and_release(system: World, _: Topic) -> None:
     assert not system.mails(), "nobody is mailed what a human has taken"
     _press(system, "anna", request_id, RELEASE)
     system.settle()
-    assert _told(system) == ["taken", "released"]
+    assert _callback_statuses(system) == ["taken", "released"]
     assert system.escalations(request_id) == ["delivered"]
 
 
@@ -260,7 +260,7 @@ def _holder(system: World, request_id: str) -> tuple[str, str] | None:
     return (taken["by"], taken["via"]) if taken else None
 
 
-def _told(system: World) -> list[str]:
+def _callback_statuses(system: World) -> list[str]:
     """Return the takes and releases that the bot's callbacks report."""
     events = [id_.split("_")[1] for id_ in dict.fromkeys(call.id for call in system.bot.calls)]
     return [event for event in events if event in {*Handling}]

@@ -27,7 +27,7 @@ from local.slack_server import SlackServer
 from tests.command_line import COMMAND
 from tests.infra.template import EXTRAS, REAL, VARIANTS, Properties, Template, graphs, synthesized, target, text_of
 from tests.integration.cloud import Cloud, cloud, forget
-from tests.integration.steps import bring, example, feedback
+from tests.integration.steps import example, feedback, invoke_email_feedback
 from tests.logged_metrics import Series, emitted
 from tests.receiver import Receiver
 
@@ -152,7 +152,7 @@ def ours() -> set[Series]:
         forget()
         for channel in (Channel.SLACK, Channel.EMAIL):
             running.handler(f"{channel}_consumer")({EVENT: True}, running.context)
-        bring(running, json.dumps(example("delivery", REQUEST_ID, "heartbeat")))
+        invoke_email_feedback(running, json.dumps(example("delivery", REQUEST_ID, "heartbeat")))
         for fault, callback in (("none", bot.url), ("status", "http://127.0.0.1:1/")):
             slack.fail(fault, status=503)
             for topic in Topic:

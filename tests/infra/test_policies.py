@@ -186,7 +186,7 @@ def _taken(system: World) -> None:
         "SLACK_SIGNING_SECRET": f"{secret}slack-signing-a1b2c3", "RESPONSE_ORIGIN": system.slack.origin,
     }  # fmt: skip
     system.slack.signing_secret = "s" * 32
-    system.slack.call_app = partial(_told, system)
+    system.slack.call_app = partial(_callback_statuses, system)
     with patch.dict(os.environ, mine):
         forget()
         request_id = system.accept_for_sure(Topic.PRICING, DESCRIPTION, "by mail")
@@ -201,7 +201,7 @@ def _taken(system: World) -> None:
     forget()
 
 
-def _told(system: World, body: str, headers: Mapping[str, str]) -> int:
+def _callback_statuses(system: World, body: str, headers: Mapping[str, str]) -> int:
     event = http_event("POST", "/slack/interactions", body, **{k.replace("-", "_"): v for k, v in headers.items()})
     return int(system.cloud.handler("slack_interactions")(event, system.cloud.context)["statusCode"])
 

@@ -54,12 +54,12 @@ def sns_event(message: str) -> dict[str, Any]:
     return event
 
 
-def bring(stack: Cloud, message: str) -> None:
+def invoke_email_feedback(stack: Cloud, message: str) -> None:
     stack.handler("email_feedback")(sns_event(message), stack.context)
 
 
 def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:
-    bring(stack, json.dumps(example(name, request_id, message_id or sent(stack, request_id))))
+    invoke_email_feedback(stack, json.dumps(example(name, request_id, message_id or sent(stack, request_id))))
 
 
 def sent(stack: Cloud, request_id: str) -> str:

@@ -19,8 +19,8 @@ from assistance.routing import Channel
 from email_feedback.errors import FeedbackError
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, http_event
-from tests.integration.steps import bring
 from tests.integration.steps import example as ses_event
+from tests.integration.steps import invoke_email_feedback
 
 SAMPLED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 VALID = '{"topic": "sales", "description": "help"}'
@@ -338,7 +338,7 @@ def test_a_forged_ses_event_changes_no_delivery(stack: Cloud, kind: str) -> None
         event["mail"] |= members
         # If the function raises, Lambda retries the event twice, and then keeps it for an operator.
         with suppress(FeedbackError, TableUnavailable):
-            bring(stack, json.dumps(event))
+            invoke_email_feedback(stack, json.dumps(event))
         assert stack.table.scan()["Items"] == before, name
         assert stack.dead_letters(Channel.EMAIL) == [], name
 
@@ -348,4 +348,4 @@ def test_a_forged_ses_event_changes_no_delivery(stack: Cloud, kind: str) -> None
 )
 def test_input_that_is_not_an_ses_event_is_reported_as_malformed(stack: Cloud, body: str) -> None:
     with pytest.raises(FeedbackError):
-        bring(stack, body)
+        invoke_email_feedback(stack, body)

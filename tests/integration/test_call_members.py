@@ -37,7 +37,7 @@ def post(stack: Cloud, body: str | bytes, **headers: str) -> Json:
     return stack.call("POST", "/assistance-requests", body, content_type="application/json", **headers)
 
 
-def say(stack: Cloud, **members: object) -> Json:
+def post_members(stack: Cloud, **members: object) -> Json:
     return post(stack, json.dumps(LEAST | members))
 
 
@@ -47,7 +47,7 @@ def item(stack: Cloud, answer: Json) -> Json:
     return found
 
 
-def said(stack: Cloud, answer: Json) -> Json:
+def stored_members(stack: Cloud, answer: Json) -> Json:
     """Return the stored fields of the request, except topic and description."""
     return {name: value for name, value in item(stack, answer).items() if name in STORED}
 
@@ -59,7 +59,7 @@ def errors(answer: Json) -> list[Json]:
 
 
 def test_every_field_of_a_request_is_in_the_message_to_the_channel(stack: Cloud) -> None:
-    assert said(stack, say(stack, **SAID, details=DETAILS)) == STORED
+    assert stored_members(stack, post_members(stack, **SAID, details=DETAILS)) == STORED
     assert stack.produce() == []
     [record] = stack.receive(Channel.SLACK)
     request = Message.model_validate_json(record["body"]).request
@@ -93,7 +93,7 @@ def test_a_call_without_optional_fields_is_stored_and_hashed_as_in_version_1(
 
 
 def test_a_message_without_optional_fields_equals_the_message_of_version_1_byte_for_byte(stack: Cloud) -> None:
-    stored = item(stack, say(stack))
+    stored = item(stack, post_members(stack))
     stack.produce()
     [record] = stack.receive(Channel.SLACK)
     assert record["body"] == (
@@ -128,7 +128,7 @@ def test_a_reused_idempotency_key_is_refused_if_any_field_of_the_call_differs(
 
 def test_responses_contain_no_field_of_the_call_except_the_reference_in_the_status(stack: Cloud) -> None:
     with Receiver() as bot:
-        accepted = say(stack, **SAID, details=DETAILS, callback_url=bot.url)
+        accepted = post_members(stack, **SAID, details=DETAILS, callback_url=bot.url)
         stack.produce()
         stack.consume(Channel.SLACK)
         shown = stack.show(accepted["json"]["id"])
@@ -148,23 +148,23 @@ def test_responses_contain_no_field_of_the_call_except_the_reference_in_the_stat
 @pytest.mark.parametrize("blank", ["", "  \n", "\u200b", None])
 def test_a_blank_field_counts_as_absent(stack: Cloud, blank: str | None) -> None:
     members = dict.fromkeys(("customer", "conversation_url", "reference", "details", "callback_url"), blank)
-    assert said(stack, say(stack, **members)) == {}
+    assert stored_members(stack, post_members(stack, **members)) == {}
     customer, details = dict.fromkeys(SAID["customer"], blank), {"Plan": blank}
-    assert said(stack, say(stack, customer=customer, details=details)) == {}
-    some = say(stack, customer=customer | {"name": "Anna"}, details={"Plan": blank, "Seats": 12})
-    assert said(stack, some) == {"customer": {"name": "Anna"}, "details": [{"label": "Seats", "value": "12"}]}
+    assert stored_members(stack, post_members(stack, customer=customer, details=details)) == {}
+    some = post_members(stack, customer=customer | {"name": "Anna"}, details={"Plan": blank, "Seats": 12})
+    assert stored_members(stack, some) == {"customer": {"name": "Anna"}, "details": [{"label": "Seats", "value": "12"}]}
 
 
 @pytest.mark.parametrize(
     "customer", [{"email": "anna at example"}, {"phone": "call me"}, {"name": "<b>"}, {"email": "a\r\nBcc: b@c.de"}]
 )
 def test_a_call_with_a_malformed_email_address_or_phone_number_is_accepted(stack: Cloud, customer: Json) -> None:
-    assert said(stack, say(stack, customer=customer)) == {"customer": customer}
+    assert stored_members(stack, post_members(stack, customer=customer)) == {"customer": customer}
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "chat.example.com/c/42", "http://localhost", "@{link}"])
 def test_a_call_with_a_malformed_conversation_url_is_accepted(stack: Cloud, url: str) -> None:
-    assert said(stack, say(stack, conversation_url=url)) == {"conversation_url": url}
+    assert stored_members(stack, post_members(stack, conversation_url=url)) == {"conversation_url": url}
 
 
 def test_numbers_and_booleans_in_text_fields_are_stored_in_json_notation(stack: Cloud) -> None:
@@ -173,7 +173,7 @@ def test_numbers_and_booleans_in_text_fields_are_stored_in_json_notation(stack: 
         ' "details": {" Price ": 12.50, "Seats": -0, "Large": 1E400, "Trial": false}}'
     )
     values = {"Price": "12.50", "Seats": "-0", "Large": "1E400", "Trial": "false"}
-    assert said(stack, post(stack, body)) == {
+    assert stored_members(stack, post(stack, body)) == {
         "customer": {"name": "true", "phone": "41446681800"},
         "reference": "42",
         "details": [{"label": label, "value": value} for label, value in values.items()],
@@ -202,7 +202,7 @@ def test_numbers_and_booleans_in_text_fields_are_stored_in_json_notation(stack: 
 def test_the_error_names_a_field_that_is_too_long_or_has_a_wrong_type(
     stack: Cloud, members: Json, pointer: str
 ) -> None:
-    [error] = errors(say(stack, **members))
+    [error] = errors(post_members(stack, **members))
     assert error["pointer"] == pointer
     assert stack.table.scan()["Items"] == []
 
@@ -215,7 +215,7 @@ def test_every_field_is_accepted_at_its_maximum_length(stack: Cloud) -> None:
     }
     details = {f"{number:02}{'é' * 58}": "é" * 500 for number in range(20)}
     body = json.dumps(LEAST | longest | {"details": details}, ensure_ascii=False)
-    stored = said(stack, post(stack, body))
+    stored = stored_members(stack, post(stack, body))
     assert stored == longest | {"details": [{"label": label, "value": value} for label, value in details.items()]}
     stack.produce()
     assert stack.consume(Channel.SLACK) == []
@@ -254,21 +254,21 @@ def test_the_202_response_names_unknown_fields_that_were_ignored(stack: Cloud) -
 
 def test_the_202_response_names_a_limited_number_of_ignored_fields_with_short_printable_names(stack: Cloud) -> None:
     names = ["x" * 1_000, "a\x1b[31m", "\u202etopic", *map(str, range(1_000))]
-    ignored = say(stack, **dict.fromkeys(names, 1))["json"]["ignored"]
+    ignored = post_members(stack, **dict.fromkeys(names, 1))["json"]["ignored"]
     assert ignored[:4] == ["x" * 60, "a\ufffd[31m", "topic", "0"]
     assert len(ignored) == 20
 
 
 @pytest.mark.parametrize("member", ["description", "reference", "conversation_url"])
 def test_a_lone_surrogate_in_a_description_becomes_a_replacement_character(stack: Cloud, member: str) -> None:
-    stored = item(stack, say(stack, **{member: "a\ud83d b \ude00"}))
+    stored = item(stack, post_members(stack, **{member: "a\ud83d b \ude00"}))
     assert stored[member] == "a\ufffd b \ufffd"
 
 
 def test_a_lone_surrogate_in_a_field_name_or_a_nested_field_becomes_a_replacement_character(stack: Cloud) -> None:
-    answer = say(stack, **{"customer": {"name": "\ud83d"}, "details": {"\udc00": "\ud800"}, "x\ud800": 1})
+    answer = post_members(stack, **{"customer": {"name": "\ud83d"}, "details": {"\udc00": "\ud800"}, "x\ud800": 1})
     details = [{"label": "\ufffd", "value": "\ufffd"}]
-    assert said(stack, answer) == {"customer": {"name": "\ufffd"}, "details": details}
+    assert stored_members(stack, answer) == {"customer": {"name": "\ufffd"}, "details": details}
     assert answer["json"]["ignored"] == ["x\ufffd"]
 
 

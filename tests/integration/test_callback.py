@@ -56,7 +56,7 @@ def travel(stack: Cloud) -> None:
             stack.consume_until_quiet(destination)
 
 
-def told(bot: Receiver) -> list[str]:
+def callback_statuses(bot: Receiver) -> list[str]:
     return [call.verified(SIGNING_SECRET)["data"]["status"] for call in bot.calls]
 
 
@@ -148,7 +148,7 @@ def test_the_bot_gets_a_callback_about_a_failure_only_after_the_fallback_has_fai
     monkeypatch.setenv("EMAIL_SENDER", "unverified@example.com")
     email.settings.cache_clear()
     travel(stack)
-    assert told(bot) == ["failed"]
+    assert callback_statuses(bot) == ["failed"]
 
 
 def test_the_bot_gets_another_callback_with_a_new_id_after_a_redrive(
@@ -159,11 +159,11 @@ def test_the_bot_gets_another_callback_with_a_new_id_after_a_redrive(
     travel(stack)
     feedback(stack, "bounce", request_id)
     travel(stack)
-    assert told(bot) == ["delivered", "failed"]
+    assert callback_statuses(bot) == ["delivered", "failed"]
     slack.fail("none")
     stack.redrive(Channel.SLACK)
     travel(stack)
-    assert told(bot) == ["delivered", "failed", "delivered"]
+    assert callback_statuses(bot) == ["delivered", "failed", "delivered"]
     assert len({call.id for call in bot.calls}) == 3
     times = [json.loads(call.body)["timestamp"] for call in bot.calls]
     assert times == sorted(times), "a receiver may order them by it"
@@ -189,7 +189,7 @@ def test_two_status_changes_to_delivered_and_failed_in_the_same_millisecond_caus
         travel(stack)
         feedback(stack, "bounce", request_id)
         travel(stack)
-    assert told(bot) == ["delivered", "failed"]
+    assert callback_statuses(bot) == ["delivered", "failed"]
 
 
 def test_the_bot_gets_another_callback_when_a_redrive_delivers_a_mail_again_that_had_bounced(
@@ -202,7 +202,7 @@ def test_the_bot_gets_another_callback_when_a_redrive_delivers_a_mail_again_that
     travel(stack)
     stack.redrive(Channel.EMAIL)
     travel(stack)
-    assert told(bot) == ["delivered", "failed", "delivered"]
+    assert callback_statuses(bot) == ["delivered", "failed", "delivered"]
 
 
 def test_a_late_callback_reports_the_status_at_the_time_of_its_creation(
@@ -217,11 +217,11 @@ def test_a_late_callback_reports_the_status_at_the_time_of_its_creation(
     delivered_at = stack.show(request_id)["deliveries"][0]["delivered_at"]
     feedback(stack, "bounce", request_id)
     assert stack.consume(CALLBACK, late) == []
-    assert told(bot) == ["delivered"]
+    assert callback_statuses(bot) == ["delivered"]
     assert bot.calls[0].verified(SIGNING_SECRET)["timestamp"] == delivered_at
     travel(stack)
     assert stack.consume(CALLBACK, late) == []
-    assert told(bot) == ["delivered", "failed"]
+    assert callback_statuses(bot) == ["delivered", "failed"]
     assert len({call.id for call in bot.calls}) == 2
 
 
@@ -240,7 +240,7 @@ def test_an_unsent_callback_is_dropped_after_the_request_has_reached_a_later_fin
     assert stack.consume(CALLBACK, late) == []
     assert not bot.calls
     travel(stack)
-    assert told(bot) == ["failed"]
+    assert callback_statuses(bot) == ["failed"]
 
 
 def test_the_reconciler_publishes_a_callback_that_the_stream_producer_did_not_publish(
@@ -252,7 +252,7 @@ def test_the_reconciler_publishes_a_callback_that_the_stream_producer_did_not_pu
     stack.stream_records()
     assert stack.reconcile(later=timedelta(minutes=5))["outbox"]["published"] == 1
     stack.consume(CALLBACK)
-    assert told(bot) == ["delivered"]
+    assert callback_statuses(bot) == ["delivered"]
     assert not [item for item in stack.table.scan()["Items"] if OUTBOX_SHARD in item]
     assert stack.reconcile(later=timedelta(minutes=5))["outbox"]["published"] == 0
 
@@ -266,7 +266,7 @@ def test_a_callback_published_twice_is_sent_once(stack: Cloud, bot: Receiver) ->
     # One at a time: moto's conditional writes are not atomic.
     for record in stack.receive(CALLBACK):
         stack.consume(CALLBACK, [record])
-    assert told(bot) == ["delivered"]
+    assert callback_statuses(bot) == ["delivered"]
 
 
 # The engine
@@ -276,7 +276,7 @@ def test_a_callback_is_retried_with_the_same_webhook_id_and_a_new_signature(stac
     bot.answers = [(500, {}), (302, {"Location": f"http://127.0.0.1:{bot.port}/elsewhere"})]
     request_id = stack.post("sales", callback_url=bot.url)
     travel(stack)
-    assert told(bot) == ["delivered"] * 3
+    assert callback_statuses(bot) == ["delivered"] * 3
     assert len({call.id for call in bot.calls}) == 1
     assert {call.path for call in bot.calls} == {"/bot?conversation=42"}, "no redirect is followed"
     [callback] = record_of(stack.table, request_id).callbacks
@@ -304,7 +304,7 @@ def test_the_message_of_a_failed_callback_goes_to_the_dead_letter_queue_and_the_
     bot.answers.clear()
     stack.redrive(CALLBACK)
     travel(stack)
-    assert told(bot)[-1] == "delivered"
+    assert callback_statuses(bot)[-1] == "delivered"
     assert not stack.dead_letters(CALLBACK)
 
 

@@ -12,7 +12,7 @@ from local.slack_server import SlackServer
 from local.slack_workspace import SlackError
 from tests.fixtures import FOLDER, documented
 from tests.integration.cloud import Cloud
-from tests.integration.steps import bring, email_delivery, feedback, mailed
+from tests.integration.steps import email_delivery, feedback, invoke_email_feedback, mailed
 from tests.records import delivery_of, item_of
 
 REQUEST_ID = "01a20f8b-23ac-7f05-98ff-08db86bebb44"
@@ -86,7 +86,7 @@ def test_each_documented_ses_event_sets_the_status_of_the_mails_delivery(stack: 
 @pytest.mark.parametrize("name", ["bounce", "complaint", "reject", "delivery"])
 def test_an_ses_event_about_a_mail_that_this_stack_did_not_send_raises_an_error(stack: Cloud, name: str) -> None:
     with pytest.raises(MalformedEvent):
-        bring(stack, json.dumps(documented(f"ses/{name}")))
+        invoke_email_feedback(stack, json.dumps(documented(f"ses/{name}")))
 
 
 def test_a_notification_that_is_not_an_ses_event_raises_an_error(stack: Cloud) -> None:

@@ -15,12 +15,12 @@ from local.slack_server import SlackServer
 from tests.fixtures import documented
 from tests.integration.cloud import Cloud
 from tests.integration.steps import (
-    bring,
     email_delivery,
     emails,
     example,
     fail_on_slack,
     feedback,
+    invoke_email_feedback,
     mailed,
     sent,
 )
@@ -119,7 +119,7 @@ def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
     event = example("bounce", request_id, sent(stack, request_id))
     recipient = {"emailAddress": "recipient@example.com"} | report
     event["bounce"] |= {"bounceType": "Transient", "bounceSubType": "General", "bouncedRecipients": [recipient]}
-    bring(stack, json.dumps(event))
+    invoke_email_feedback(stack, json.dumps(event))
 
 
 def test_an_automatic_reply_does_not_change_the_status_of_a_mail_whose_delivery_ses_has_confirmed(
@@ -177,7 +177,7 @@ def test_every_other_bounce_type_sets_a_mail_to_failed_whose_delivery_ses_had_co
     feedback(stack, "delivery", request_id)
     event = example("bounce", request_id, sent(stack, request_id))
     event["bounce"] |= {"bounceType": kind, "bounceSubType": subtype, "bouncedRecipients": [{}]}
-    bring(stack, json.dumps(event))
+    invoke_email_feedback(stack, json.dumps(event))
     assert stack.status(request_id) == "failed"
 
 
@@ -188,7 +188,7 @@ def test_an_ses_delivery_event_sets_the_confirmation_time_and_an_earlier_event_d
     feedback(stack, "delivery", request_id)
     earlier = example("delivery", request_id, sent(stack, request_id))
     earlier["delivery"]["timestamp"] = "2016-10-19T23:20:59.000Z"
-    bring(stack, json.dumps(earlier))
+    invoke_email_feedback(stack, json.dumps(earlier))
     assert email_delivery(stack, request_id)["confirmed_at"] == "2016-10-19T23:21:04.133Z"
     assert stack.status(request_id) == "delivered"
 
@@ -329,14 +329,14 @@ def test_a_bounced_fallback_mail_has_no_further_fallback(stack: Cloud, slack: Sl
 )
 def test_a_malformed_ses_event_raises_an_error_and_reaches_the_failures_queue(stack: Cloud, message: str) -> None:
     with pytest.raises(MalformedEvent):
-        bring(stack, message)
+        invoke_email_feedback(stack, message)
 
 
 def test_an_ses_event_of_a_type_that_changes_no_status_is_ignored(stack: Cloud) -> None:
     request_id = mailed(stack)
     before = item_of(stack.table, request_id)
     feedback(stack, "delivery_delay", request_id)
-    bring(stack, VALIDATION)
+    invoke_email_feedback(stack, VALIDATION)
     assert item_of(stack.table, request_id) == before
 
 

@@ -14,7 +14,7 @@ from assistance.errors import PermanentFailure, RateLimited
 from assistance.routing import Channel, routes
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, forget
-from tests.integration.steps import bring, emails, example, raising
+from tests.integration.steps import emails, example, invoke_email_feedback, raising
 from tests.logged_metrics import emitted
 
 Beat = Callable[[Channel], list[str] | None]
@@ -136,7 +136,7 @@ def test_the_heartbeat_check_detects_an_unusable_teams_secret_without_sending_a_
 def test_an_ses_event_about_the_mail_of_a_heartbeat_check_is_counted_and_changes_no_request(
     stack: Cloud, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bring(stack, json.dumps(example(event, REQUEST_ID, "heartbeat")))
+    invoke_email_feedback(stack, json.dumps(example(event, REQUEST_ID, "heartbeat")))
     assert {it.label: sum(values) for it, values in emitted(capsys.readouterr().out).items()} == {
         "MailFeedback email": 1
     }

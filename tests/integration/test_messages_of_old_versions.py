@@ -64,7 +64,7 @@ def accepted(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def bring(stack: Cloud, channel: Destination, body: str) -> None:
+def enqueue(stack: Cloud, channel: Destination, body: str) -> None:
     stack.sqs.send_message(QueueUrl=stack.queues[channel], MessageBody=body)
 
 
@@ -83,7 +83,7 @@ def items_of(request_id: str) -> list[dict[str, Any]]:
     return [item for item in found if item[PARTITION_KEY] == request_id]
 
 
-def said(item: Mapping[str, Any]) -> dict[str, Any]:
+def request_item_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """The request item that belongs to a record item."""
     return next(each for each in items_of(item[PARTITION_KEY]) if each[SORT_KEY] == REQUEST)
 
@@ -107,7 +107,7 @@ def test_a_stream_record_written_by_an_old_version_is_published_to_its_channels(
     item = plain(record["dynamodb"]["NewImage"])
     stack.table.put_item(Item=item)
     if item[SORT_KEY] != REQUEST:
-        stack.table.put_item(Item=said(item))
+        stack.table.put_item(Item=request_item_of(item))
     assert stack.produce([record]) == []
     assert OUTBOX_SHARD not in stack.table.get_item(Key={k: item[k] for k in (PARTITION_KEY, SORT_KEY)})["Item"]
     deliver(stack)
@@ -124,7 +124,7 @@ def test_a_message_of_an_old_version_is_delivered_once(stack: Cloud, slack: Slac
     if delivery := json.loads(old["body"]).get("delivery"):
         stack.table.put_item(Item=recorded(request["id"], delivery))
     for _ in range(2):
-        bring(stack, Channel(old["channel"]), old["body"])
+        enqueue(stack, Channel(old["channel"]), old["body"])
         deliver(stack)
     assert sent(slack) == 1
     assert not stack.dead_letters(Channel(old["channel"]))
@@ -140,7 +140,7 @@ def test_a_callback_message_of_an_old_version_is_sent_with_the_same_webhook_id_e
             callback = {"callback_url": bot.url} if item[SORT_KEY] == REQUEST else {}
             stack.table.put_item(Item={**item, **callback})
         assert stack.produce([old["record"]]) == []
-        bring(stack, CALLBACK, old["body"])
+        enqueue(stack, CALLBACK, old["body"])
         while records := stack.receive(CALLBACK):
             # One at a time: moto's conditional writes are not atomic.
             stack.consume(CALLBACK, records[:1])
@@ -169,7 +169,7 @@ def test_a_request_stored_by_an_old_version_keeps_its_status_and_is_sent_once(
         if "fallback_channel" in request:
             route = {"channels": request["channels"], "fallback": request["fallback_channel"]}
             body |= {"version": 2, "route": route, "ttl": int(request["ttl"])}
-        bring(stack, Channel(request["channels"][0]), json.dumps(body))
+        enqueue(stack, Channel(request["channels"][0]), json.dumps(body))
     stack.reconcile(later=SETTLED)
     deliver(stack)
     assert stack.status(request[PARTITION_KEY]) == "delivered"
@@ -185,14 +185,14 @@ def test_the_reconciler_tracks_the_open_requests_listed_by_an_old_version_until_
     for request_id in old["open"]:
         about = {"id": request_id, "topic": "sales", "description": "help", "created_at": "2026-01-25T00:22:00.000Z"}
         stack.table.put_item(Item=accepted(about))
-        bring(stack, Channel.SLACK, json.dumps({"version": 1, "request": about}))
+        enqueue(stack, Channel.SLACK, json.dumps({"version": 1, "request": about}))
     for sweep in (1, 2):
         assert stack.reconcile(later=sweep * SETTLED)["ledger"]["open"] == len(old["open"])
     deliver(stack)
     assert stack.reconcile(later=3 * SETTLED)["ledger"]["open"] == 0
 
 
-def kept(version: str, kind: str) -> Iterator[Any]:
+def read_all(version: str, kind: str) -> Iterator[Any]:
     return (read(path) for path in CORPUS.glob(f"{version}/{kind}/*.json"))
 
 
@@ -206,11 +206,13 @@ def names(document: Any) -> set[str]:  # noqa: ANN401
 def test_the_stored_examples_contain_every_attribute_of_current_messages_and_items(
     stack: Cloud, slack: SlackServer
 ) -> None:
-    bodies = [old["body"] for version in VERSIONS for kind in ("messages", "callbacks") for old in kept(version, kind)]
+    bodies = [
+        old["body"] for version in VERSIONS for kind in ("messages", "callbacks") for old in read_all(version, kind)
+    ]
     assert set(Message.model_fields) == {name for body in bodies for name in json.loads(body)}
     newest = VERSIONS[-1]
-    images = [old["dynamodb"]["NewImage"] for old in kept(newest, "stream")]
-    items = [item for old in kept(newest, "items") for item in old["items"]]
+    images = [old["dynamodb"]["NewImage"] for old in read_all(newest, "stream")]
+    items = [item for old in read_all(newest, "items") for item in old["items"]]
     request_id = fail_on_slack(stack, slack, "down")
     feedback(stack, "bounce", mailed(stack))
     resend(stack.table, request_id, Channel.SLACK)
@@ -251,7 +253,7 @@ def test_an_old_message_is_not_sent_for_a_later_request_with_the_same_id(stack: 
     """The message would be redriven after its request was deleted, and count as the message of the later request."""
     request_id = stack.post("sales", Idempotency_Key="key")
     earlier = {"id": request_id, "topic": "sales", "description": "old", "created_at": "2026-01-25T00:22:01.086Z"}
-    bring(stack, Channel.SLACK, json.dumps({"version": 1, "request": earlier}))
+    enqueue(stack, Channel.SLACK, json.dumps({"version": 1, "request": earlier}))
     deliver(stack)
     assert (sent(slack), stack.status(request_id)) == (0, "accepted")
     stack.produce()

@@ -27,7 +27,7 @@ def unfiltered() -> None:
         )
 
 
-def bring(stack: Cloud, destination: Channel, body: str, attribute: str | None) -> list[str]:
+def enqueue(stack: Cloud, destination: Channel, body: str, attribute: str | None) -> list[str]:
     """Pass a message to a consumer. Returns the ids of messages to be received again."""
     attributes: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
     stack.sqs.send_message(QueueUrl=stack.queues[destination], MessageBody=body, MessageAttributes=attributes)
@@ -63,7 +63,7 @@ def test_a_message_delivered_to_every_queue_without_sns_filtering_is_sent_only_b
 @pytest.mark.parametrize("body", ["not ours", '{"version": 9}'])
 def test_a_consumer_acknowledges_and_logs_any_message_for_another_channel(stack: Cloud, body: str) -> None:
     with logging_everything() as log:
-        assert bring(stack, Channel.EMAIL, body, NAMED) == []
+        assert enqueue(stack, Channel.EMAIL, body, NAMED) == []
     assert "it is for other channels" in log.getvalue()
     assert stack.dead_letters(Channel.EMAIL) == []
 
@@ -74,9 +74,9 @@ def test_a_resend_message_of_version_1_is_not_sent_by_a_channel_that_the_message
     request_id = stack.post("sales", "once")
     request = json.loads(body_of_the_next_message(stack))["request"]
     forced = json.dumps({"version": 1, "request": request, "force": "decision"})
-    assert bring(stack, Channel.EMAIL, forced, NAMED) == []
+    assert enqueue(stack, Channel.EMAIL, forced, NAMED) == []
     assert emails() == []
-    assert bring(stack, Channel.SLACK, forced, NAMED) == []
+    assert enqueue(stack, Channel.SLACK, forced, NAMED) == []
     assert arrived(slack, "once") == 1
     assert stack.show(request_id)["deliveries"]
 
@@ -89,8 +89,8 @@ def test_the_delivery_record_decides_whether_a_message_without_a_readable_channe
     body = body_of_the_next_message(stack)
     # According to the record the request is sent on Slack only.
     if attribute != NAMED:
-        assert bring(stack, Channel.EMAIL, body, attribute) == []
-    assert bring(stack, Channel.SLACK, body, attribute) == []
+        assert enqueue(stack, Channel.EMAIL, body, attribute) == []
+    assert enqueue(stack, Channel.SLACK, body, attribute) == []
     assert (arrived(slack, "once"), emails(), stack.status(request_id)) == (1, [], "delivered")
 
 

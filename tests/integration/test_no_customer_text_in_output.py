@@ -29,7 +29,7 @@ from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget, http_event
 from tests.integration.resources import create_secret
-from tests.integration.steps import bring, emails, example, raising, sent
+from tests.integration.steps import emails, example, invoke_email_feedback, raising, sent
 from tests.receiver import Receiver
 
 # A marker text for each field and secret. For a new one add a line here, and use the text in a call.
@@ -220,7 +220,7 @@ def messages_are_malformed(world: World, _: ExitStack) -> None:
         CANARIES["address"],
         json.dumps({"eventType": "Bounce", "mail": {"destination": [CANARIES["address"]]}}),
     ):
-        world.invoke("email_feedback", lambda text=text: bring(world.stack, text))  # type: ignore[misc]
+        world.invoke("email_feedback", lambda text=text: invoke_email_feedback(world.stack, text))  # type: ignore[misc]
 
 
 def a_mail_bounces(world: World, _: ExitStack) -> None:
@@ -232,7 +232,7 @@ def a_mail_bounces(world: World, _: ExitStack) -> None:
         {"emailAddress": CANARIES["address"], "diagnosticCode": CANARIES["ses_error"]}
     ]
     event["mail"]["destination"] = [CANARIES["address"]]
-    world.invoke("email_feedback", lambda: bring(world.stack, json.dumps(event)))
+    world.invoke("email_feedback", lambda: invoke_email_feedback(world.stack, json.dumps(event)))
 
 
 def an_exception_is_unforeseen(world: World, stack: ExitStack) -> None:
@@ -244,7 +244,7 @@ def an_exception_is_unforeseen(world: World, stack: ExitStack) -> None:
     ):
         stack.enter_context(patch.object(owner, name, unforeseen))
     world.post()
-    world.invoke("email_feedback", lambda: bring(world.stack, json.dumps(example("bounce", "x", "y"))))
+    world.invoke("email_feedback", lambda: invoke_email_feedback(world.stack, json.dumps(example("bounce", "x", "y"))))
 
 
 def the_sdk_raises_an_unforeseen_exception(world: World, stack: ExitStack) -> None:
@@ -254,7 +254,7 @@ def the_sdk_raises_an_unforeseen_exception(world: World, stack: ExitStack) -> No
     event = json.dumps(example("bounce", item["pk"], sent(world.stack, item["pk"])))
     world.post()
     stack.enter_context(raising(unforeseen, "PublishBatch", "Query", "GetItem", "UpdateItem", "PutItem"))
-    world.invoke("email_feedback", lambda: bring(world.stack, event))
+    world.invoke("email_feedback", lambda: invoke_email_feedback(world.stack, event))
 
 
 def a_setting_is_missing(world: World, stack: ExitStack) -> None:

@@ -218,7 +218,7 @@ def test_the_stored_time_up_to_which_the_reconciler_has_checked_never_moves_back
     assert items.ledger() == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
 
 
-def held(stored: Stored, at: datetime, owner: str) -> bool:
+def takes_lease(stored: Stored, at: datetime, owner: str) -> bool:
     with lease(stored.table, owner, MINUTE, clock=lambda: at) as ours:
         stored.items.get(LEASE_KEY)
     return ours
@@ -226,10 +226,10 @@ def held(stored: Stored, at: datetime, owner: str) -> bool:
 
 def test_a_lease_has_one_holder_and_is_free_after_its_release(stored: Stored) -> None:
     with lease(stored.table, "one", MINUTE, clock=lambda: NOW) as ours:
-        assert (ours, held(stored, NOW, "two")) == (True, False)
+        assert (ours, takes_lease(stored, NOW, "two")) == (True, False)
         assert stored.items.get(LEASE_KEY) is not None
     assert stored.items.get(LEASE_KEY) is None
-    assert held(stored, NOW, "two")
+    assert takes_lease(stored, NOW, "two")
 
 
 def test_a_former_holder_does_not_release_its_expired_lease_that_another_holder_has_taken(stored: Stored) -> None:
@@ -248,7 +248,7 @@ def test_a_former_holder_does_not_release_its_expired_lease_that_another_holder_
 @pytest.mark.parametrize("expires_at", ["soon", 1, 10**15, None])
 def test_a_lease_with_an_invalid_expiry_is_free(stored: Stored, expires_at: object) -> None:
     stored.table.put_item(Item={**LEASE_KEY, "owner": "one", "expires_at": expires_at})
-    assert held(stored, NOW, "two")
+    assert takes_lease(stored, NOW, "two")
 
 
 def test_the_stream_contains_each_change_and_no_refused_write(stored: Stored) -> None:

@@ -18,7 +18,7 @@ from assistance.slack.message import digests
 from local.slack_server import SlackServer
 from slack_consumer import handler as slack_handler
 from tests.integration.cloud import Cloud, forget
-from tests.integration.steps import bring, example, mailed, raising, sent
+from tests.integration.steps import example, invoke_email_feedback, mailed, raising, sent
 from tests.logs import logging_everything
 
 CANARY = "c4n4ry of a customer's text"
@@ -43,7 +43,7 @@ def reconcile(stack: Cloud) -> Callable[[], object]:
 def bounce(stack: Cloud) -> Callable[[], object]:
     request_id = mailed(stack)
     event = json.dumps(example("bounce", request_id, sent(stack, request_id)))
-    return lambda: bring(stack, event)
+    return lambda: invoke_email_feedback(stack, event)
 
 
 def logged(text: str) -> list[dict[str, Any]]:

@@ -75,9 +75,9 @@ MISTAKES: Final = {
         "(record.reached(delivery.destination) or not record.wants_fallback):",
         "record.reached(delivery.destination):",
     ),
-    "the bot is told once": Mistake(transitions, "if last is record.status:", "if told:"),
-    "the bot is told the same again": Mistake(transitions, "if last is record.status:", "if False:"),
-    "the bot is told before the request has ended": Mistake(transitions, " or not record.has_ended:", ":"),
+    "the bot gets only one callback": Mistake(transitions, "if last is record.status:", "if told:"),
+    "the bot gets the same callback again": Mistake(transitions, "if last is record.status:", "if False:"),
+    "the bot gets a callback before the request has ended": Mistake(transitions, " or not record.has_ended:", ":"),
     "a dead letter found late overrules an attempt under way": Mistake(
         transitions,
         "if delivery is None or delivery.final or delivery.is_locked(now):",

@@ -47,7 +47,7 @@ def _broken_by_calls(before: Record, step: str) -> str | None:
         return "a worker claims a callback although a later one exists"
     latest = [series[-1].name for series in _series(before) if series]
     if any(step.endswith(f"acknowledges {name}: NOT_NEEDED") for name in latest):
-        return "the bot is not told of the latest event"
+        return "the bot gets no callback about the latest event"
     return None
 
 
@@ -122,22 +122,26 @@ def _series(record: Record) -> tuple[list[Delivery], list[Delivery]]:
 
 def _broken_by_callbacks(before: Record, after: Record) -> str | None:
     """The bot gets a callback about each final status that differs from the last reported one, and no other."""
-    told, tells = (_told(record) for record in (before, after))
+    earlier, later = (_callback_statuses(record) for record in (before, after))
     if not after.calls_back:
-        return "the bot is told although it did not ask" if tells else None
-    if tells[: len(told)] != told:
-        return "what the bot is told of an earlier end has changed"
+        return "a bot without a callback_url gets a callback" if later else None
+    if later[: len(earlier)] != earlier:
+        return "the callbacks about an earlier status have changed"
     ended = {
         later.kind
         for earlier, later in zip(before.deliveries, after.deliveries, strict=False)
         if _outcomes(earlier) != _outcomes(later) and not (_has_come_back(earlier, later) and _arrived(later))
     }
-    if ended - {Kind.CALLBACK} and _has_ended(after) and told[-1:] != [_status(after)]:
-        return None if len(tells) > len(told) and tells[-1] is _status(after) else "the bot is not told of an end"
-    return "the bot is told although nothing has ended" if tells != told else None
+    if ended - {Kind.CALLBACK} and _has_ended(after) and earlier[-1:] != [_status(after)]:
+        return (
+            None
+            if len(later) > len(earlier) and later[-1] is _status(after)
+            else "the bot gets no callback about a final status"
+        )
+    return "the bot gets a callback although nothing has ended" if later != earlier else None
 
 
-def _told(record: Record) -> list[Status]:
+def _callback_statuses(record: Record) -> list[Status]:
     return [delivery.cause.status for delivery in record.deliveries if isinstance(delivery.cause, End)]
 
 
@@ -225,7 +229,7 @@ def _broken_by_record(record: Record) -> str | None:
         return "the reconciler looks at other deliveries than those that need it"
     events = len(record.takes) + sum(take.released_at is not None for take in record.takes)
     if len(_series(record)[1]) != (events if record.calls_back else 0):
-        return "the bot is not told of each take and release"
+        return "the bot does not get a callback about each take and release"
     return _broken_by_fallback(record) or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
 
 
@@ -333,6 +337,6 @@ def _broken_at_rest(record: Record, dead_letters: tuple[str, ...]) -> str | None
         missed = failed and (delivery in last or _status(record) is Status.FAILED)
         if missed and delivery.name not in dead_letters:
             return f"{delivery.name} has failed and its message is in no dead-letter queue"
-    if record.calls_back and _has_ended(record) and _told(record)[-1:] != [_status(record)]:
+    if record.calls_back and _has_ended(record) and _callback_statuses(record)[-1:] != [_status(record)]:
         return f"no callback says that the request is {record.status}"
     return None

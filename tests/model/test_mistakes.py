@@ -26,9 +26,9 @@ SOONEST: Final[Mapping[str, str]] = {
     "a failure has no fallback": "lost messages and a slow sweep",
     "a mail that came back has no second fallback": "a mail that comes back twice",
     "a fallback is redriven for a channel that has delivered": "a worker that records too late",
-    "the bot is told once": "an erasure and a mail that comes back",
-    "the bot is told the same again": "a bot that is told who takes it",
-    "the bot is told before the request has ended": "a mail that comes back",
+    "the bot gets only one callback": "an erasure and a mail that comes back",
+    "the bot gets the same callback again": "a bot with callbacks about takes",
+    "the bot gets a callback before the request has ended": "a mail that comes back",
     "a dead letter found late overrules an attempt under way": "two channels",
     "a mark takes what has entered the outbox since": "a mail that comes back twice",
     "an attempt that exhausts the budget is made": "two crashes in a row",
@@ -53,7 +53,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "a take does not prove that its message has arrived": "an escalation and a mail that comes back",
     "a release that the SDK repeats ends a later take": "two humans",
     "the fallback does not wait for an escalation": "an escalation and a mail that comes back",
-    "the callback of a take hides the end": "a bot that is told who takes it",
+    "the callback of a take hides the end": "a bot with callbacks about takes",
 }
 """The world to check first, because it shows the bug after few states. Other worlds may show it too."""
 

@@ -26,7 +26,7 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "lost messages and a slow sweep": world("slack", fallback="email", fault=1, lose=1, stale=1, redrive=1),
         "another Slack channel": world("slack", fallback=None, fault=2, crash=1, move=1),
         "two humans": world("slack", fallback=None, take=2, release=1, fault=1),
-        "a bot that is told who takes it": world("slack", fallback=None, calls_back=True, take=1, release=1),
+        "a bot with callbacks about takes": world("slack", fallback=None, calls_back=True, take=1, release=1),
         "an escalation": world("slack", fallback="email", escalates=True, take=1, release=1, fault=1),
         "an escalation that Slack posts": world("email", fallback="slack", escalates=True, take=1, fault=1, crash=1),
         "an escalation and a mail that comes back": world("email", fallback="slack", escalates=True, bounce=1, take=1),

@@ -26,7 +26,7 @@ def parts(outgoing: Outgoing, take_url: str | None = None) -> tuple[str, str, st
     return simple["Subject"]["Data"], simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
 
 
-def seen(page: str) -> str:
+def visible_text(page: str) -> str:
     """The text that Outlook shows. It ignores `white-space`: white space collapses, and only elements break lines."""
     body = re.sub(r"<style>.*?</style>|<title>.*?</title>", "", page, flags=re.DOTALL)
     text = re.sub(r"<(br|/p|/h2|/tr|/td|/table)\b[^>]*>", "\n", re.sub(r"\s+", " ", body))
@@ -100,7 +100,7 @@ def test_mails_about_the_same_request_have_the_same_references_header() -> None:
 
 def test_line_breaks_and_spaces_stay_visible_in_a_mail_without_the_css_property_white_space() -> None:
     _, _, page = parts(Outgoing(request("We need\n40 seats\n  SSO <and>  SCIM\n\tand more")))
-    shown = seen(page).splitlines()
+    shown = visible_text(page).splitlines()
     assert shown[shown.index("We need") :][:4] == ["We need", "40 seats", "  SSO <and>  SCIM", "    and more"]
     assert "white-space" not in page
 

@@ -123,5 +123,5 @@ def test_a_fallback_message_names_the_failed_channel_even_if_no_special_wording_
 
 @pytest.mark.parametrize(("minutes", "within"), [(1, "1 minute"), (30, "30 minutes")])
 def test_an_escalation_message_says_for_how_long_nobody_had_taken_the_request(minutes: int, within: str) -> None:
-    told = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
-    assert told == [f"Sent here because nobody is handling it, and the time to take it ({within}) is over."]
+    text = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
+    assert text == [f"Sent here because nobody is handling it, and the time to take it ({within}) is over."]

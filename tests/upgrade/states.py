@@ -39,7 +39,7 @@ def unpublished(world: World, description: str) -> str:
     return world.accept("sales", description)
 
 
-def unseen(world: World, description: str) -> str:
+def lost_by_the_stream(world: World, description: str) -> str:
     request_id = world.accept("sales", description)
     world.bring_stream(request_id, lost=True)
     return request_id
@@ -118,16 +118,16 @@ def called_back(world: World, description: str) -> str:
 
 def resend_queued(world: World, description: str) -> str:
     request_id = delivered(world, description)
-    world.bring(Channel.SLACK, message(world, request_id, force=str(uuid.uuid4())))
+    world.enqueue(Channel.SLACK, message(world, request_id, force=str(uuid.uuid4())))
     return request_id
 
 
 def resent(world: World, description: str) -> str:
     request_id = delivered(world, description)
     forced = message(world, request_id, force=str(uuid.uuid4()))
-    world.bring(Channel.SLACK, forced)
+    world.enqueue(Channel.SLACK, forced)
     world.attempt(Channel.SLACK, request_id)
-    world.bring(Channel.SLACK, forced)
+    world.enqueue(Channel.SLACK, forced)
     return request_id
 
 
@@ -158,12 +158,12 @@ def reopened(world: World, description: str) -> str:
 
 def deliver_twice(world: World, request_id: str) -> None:
     """SQS delivers a message twice."""
-    world.bring(Channel.SLACK, message(world, request_id))
+    world.enqueue(Channel.SLACK, message(world, request_id))
 
 
 STATES: Final = {
     "accepted": State(unpublished),
-    "never seen by the stream": State(unseen),
+    "never seen by the stream": State(lost_by_the_stream),
     "queued": State(queued),
     "killed before the post": State(killed(Kind.CRASH_BEFORE)),
     "killed after the post": State(killed(Kind.CRASH_AFTER)),

@@ -132,7 +132,7 @@ def test_version_1_finishes_the_requests_that_it_accepted_after_a_rollback(path:
 def test_a_duplicate_message_waits_while_a_consumer_of_the_other_version_sends(stage: int, other: int) -> None:
     with world() as system:
         request_id = queued(system, "[once]")
-        system.bring(Channel.SLACK, message(system, request_id))
+        system.enqueue(Channel.SLACK, message(system, request_id))
         system.updated = STAGES[stage]
         first, second = system.receive(Channel.SLACK)
         duplicates, refused = [second], list[str]()

@@ -136,7 +136,7 @@ class World(Cloud):
         for each in self.taken(destination, request_id):
             self.sqs.delete_message(QueueUrl=self.queues[destination], ReceiptHandle=each["receiptHandle"])
 
-    def bring(self, destination: Destination, body: str) -> None:
+    def enqueue(self, destination: Destination, body: str) -> None:
         self.sqs.send_message(QueueUrl=self.queues[destination], MessageBody=body)
 
     def travel(self, rounds: int) -> None:
