@@ -16,14 +16,10 @@ than SQS keeps a message."""
 class Kind(StrEnum):
     """What follows from an error for a delivery. `docs/failures.md` lists every documented error with its kind."""
 
-    PERMANENT = "permanent"
-    """Trying again is pointless. The message goes to the dead-letter queue with its code, and the fallback is used."""
-    TRANSIENT = "transient"
-    """Another attempt follows. The provider has certainly not taken the message."""
-    IN_DOUBT = "transient, in doubt"
-    """Another attempt follows, but the provider may have taken the message."""
-    RATE_LIMITED = "rate limited"
-    """The provider has not read the message. Another attempt follows. In the first hour such attempts don't count."""
+    PERMANENT = "permanent"  # no other attempt: the message becomes a dead letter, and the fallback is used
+    TRANSIENT = "transient"  # another attempt follows: the provider has certainly not taken the message
+    IN_DOUBT = "transient, in doubt"  # another attempt follows, but the provider may have taken the message
+    RATE_LIMITED = "rate limited"  # another attempt follows: the provider has not read the message
 
 
 def failure(

@@ -10,8 +10,7 @@ from typing import Any, Final, TypeAlias
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 """The form of a topic's name. It allows no character that a channel would have to escape."""
-MAX_MINUTES: Final = 10_080
-"""The highest value of a route's `escalate_after`: a week."""
+MAX_MINUTES: Final = 10_080  # the highest value of a route's `escalate_after`: a week
 
 
 class Topic(StrEnum):
@@ -36,8 +35,7 @@ class Callback(StrEnum):
 
 
 CALLBACK: Final = Callback.CALLBACK
-Destination: TypeAlias = Channel | Callback
-"""A destination has its own subscription, queues and consumer."""
+Destination: TypeAlias = Channel | Callback  # a destination has its own subscription, queues and consumer
 DESTINATIONS: Final[tuple[Destination, ...]] = (*Channel, CALLBACK)
 Place: TypeAlias = str | tuple[str, ...]
 """A place on a channel: a Slack channel's id, the recipients of a mail, or the name of a Teams secret."""

@@ -18,8 +18,7 @@ from typing import Final
 
 from assistance.errors import UnusableSecret
 
-MAX_CHARACTERS: Final = 800
-"""More than any token has, since a delivery's name has 128 characters at most."""
+MAX_CHARACTERS: Final = 800  # more than any token has, since a delivery's name has 128 characters at most
 _ID: Final = 16
 _HEAD: Final = _ID + 8
 _MAC: Final = hashlib.sha256().digest_size

@@ -12,8 +12,7 @@ from email_consumer.page import page
 if TYPE_CHECKING:
     from mypy_boto3_sesv2.type_defs import EmailContentTypeDef
 
-SUBJECT_CHARACTERS: Final = 60
-"""Most mail programs cut a longer subject in their list of mails."""
+SUBJECT_CHARACTERS: Final = 60  # most mail programs cut a longer subject in their list of mails
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContentTypeDef":

@@ -16,8 +16,7 @@ from assistance.take_link import BadLink, Link
 from assistance.text import is_blank, printable
 
 MAX_NAME: Final = 60
-_LINK: Final = "link."
-"""The id of each take that was made on the take page begins with this."""
+_LINK: Final = "link."  # the id of each take that was made on the take page begins with this
 _PRESS: Final = re.compile(r"[0-9a-f]{32}")
 _CHANNEL: Final = {Channel.EMAIL: "email", Channel.TEAMS: "Teams"}
 

@@ -31,8 +31,7 @@ class PutOff:
 
     code: str
     delay: int
-    alone: bool = False
-    """True if the request must then go in a message of its own."""
+    alone: bool = False  # True if the request must then go in a message of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,7 @@ class GaveUp:
 
 
 Decision: TypeAlias = Sent | PutOff | RetryLater | GaveUp
-SendResult: TypeAlias = str | DeliveryError
-"""A channel's answer: the provider's id of the message, or the error."""
+SendResult: TypeAlias = str | DeliveryError  # a channel's answer: the provider's id of the message, or the error
 EXHAUSTED: Final = PermanentFailure("attempts_exhausted")
 UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
 """Stands for an unforeseen error. It is in doubt: the message may have been sent before the error."""

@@ -11,8 +11,7 @@ from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.routing import Channel, Destination, named, place, routes
 
-EVENT: Final = "heartbeat"
-"""Only the schedule's event has this member: an event of SQS has `Records` instead."""
+EVENT: Final = "heartbeat"  # only the schedule's event has this member: an event of SQS has `Records` instead
 
 REQUEST_ID: Final = "00000000-0000-0000-0000-000000000000"
 """Heartbeat mails have this instead of a request's id, since SES's feedback on them is about no request."""

@@ -24,14 +24,12 @@ MAX_TITLE_CHARACTERS: Final = 75
 PREVIEW_CHARACTERS: Final = 120
 SAME_DAY: Final = timedelta(hours=12)
 """If the request was accepted at most this long before the message is posted, its time is shown without the date."""
-MAX_NAME_CHARACTERS: Final = 30
-"""How much is shown of the name of the human who has taken a request."""
+MAX_NAME_CHARACTERS: Final = 30  # how much is shown of the name of the human who has taken a request
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
 
 
-By: TypeAlias = Mapping[str, Take]
-"""The takes of requests, by the request's id."""
+By: TypeAlias = Mapping[str, Take]  # the takes of requests, by the request's id
 NOBODY: Final[By] = {}
 
 

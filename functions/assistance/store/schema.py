@@ -5,44 +5,28 @@ import zlib
 PARTITION_KEY = "pk"
 SORT_KEY = "sk"
 TTL = "ttl"
+REQUEST = "REQUEST"  # the sort key of the item with the bot's request
+RECORD = "RECORD"  # the sort key of the item with the request's record: `codec.py` defines its format
+PROGRESS = "LOOKED"  # the whole key of the item that says up to when the reconciler has checked new requests
+LEDGER = "LEDGER"  # the whole key of the same item of version 1, which overwrites the whole item after a rollback
 
-REQUEST = "REQUEST"
-"""The sort key of the item with the bot's request. Later writes only mark it as published, or erase its texts."""
-RECORD = "RECORD"
-"""The sort key of the item with the request's record. `codec.py` defines its format."""
-
+# Each index lists only the items that have its attribute.
 OUTBOX_INDEX = "outbox"
-OUTBOX_SHARD = "outbox"
-"""Only items with a message to publish have this attribute, so the index lists only these items."""
-
+OUTBOX_SHARD = "outbox"  # on items with a message to publish
 DUE_INDEX = "due"
-DUE_SHARD = "due"
-"""Only the records of requests that the reconciler watches have this attribute."""
-DUE_AT = "due_at"
-"""On the record of a watched request: when the reconciler must check it, in milliseconds since 1970."""
-ESCALATE_AFTER = "escalate_after"
-"""On a request item: the minutes within which a human must take the request, if its route has a limit."""
-
-PROGRESS = "LOOKED"
-"""Partition key and sort key of the item that says up to when the reconciler has checked new requests."""
-LEDGER = "LEDGER"
-"""Partition key and sort key of the same item of version 1. After a rollback, version 1 overwrites the whole item."""
-
+DUE_SHARD = "due"  # on the records of requests that the reconciler watches
+DUE_AT = "due_at"  # on the same records: when the reconciler must check it, in milliseconds since 1970
 LEDGER_INDEX = "ledger"
-LEDGER_SHARD = "ledger"
-"""Every request item has this attribute, so the index lists all requests in the order in which they were accepted."""
+LEDGER_SHARD = "ledger"  # on every request item: the index lists all requests in the order of their acceptance
 
 CREATED_AT = "created_at"
 TOPIC = "topic"
-CHANNELS = "channels"
-"""On a request item: the channels of its route when it was accepted."""
-FALLBACK_CHANNEL = "fallback_channel"
-"""On a request item: the fallback of its route when it was accepted, if the route had one."""
+CHANNELS = "channels"  # on a request item: the channels of its route when it was accepted
+FALLBACK_CHANNEL = "fallback_channel"  # on a request item: the fallback of that route, if it had one
+ESCALATE_AFTER = "escalate_after"  # on a request item: the minutes in which a human must take it, if there is a limit
 PUBLISHED_AT = "published_at"
-VERSION = "version"
-"""On a record: each write adds one to it."""
-TRACE = "trace"
-"""On a request item: the X-Ray trace header of the bot's call, if X-Ray sampled the call."""
+VERSION = "version"  # on a record: each write adds one to it
+TRACE = "trace"  # on a request item: the X-Ray trace header of the bot's call, if X-Ray sampled the call
 
 INDEX_SHARDS = 24
 """One partition of an index takes 1,000 writes a second, and each request makes two in the outbox index. So 24 shards
