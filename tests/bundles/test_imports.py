@@ -29,7 +29,7 @@ BUDGET = {
     "take_page": 345,
 }
 NOBODY = frozenset[str]()
-# Powertools' idempotency imports boto3. Its event handler and batch processing import asyncio and all event classes.
+# Powertools' idempotency imports boto3. Its event handler and event classes import asyncio.
 CONSUMERS = frozenset(f"{destination}_consumer" for destination in DESTINATIONS)
 ONLY = {
     "aiohttp": NOBODY,
@@ -37,7 +37,6 @@ ONLY = {
     "aws_lambda_powertools.event_handler": {"api"},
     "aws_lambda_powertools.event_handler.openapi.models": NOBODY,
     "aws_lambda_powertools.utilities.data_classes": CONSUMERS | {"api"},
-    # Powertools' batch processing imports it where it finds pydantic imported.
     "aws_lambda_powertools.utilities.parser": NOBODY,
     "aws_xray_sdk": NOBODY,
     "boto3": CONSUMERS | {"slack_interactions", "take_page"},

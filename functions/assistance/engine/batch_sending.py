@@ -12,9 +12,6 @@ from functools import partial
 from threading import Event, Lock
 from typing import Final, TypeAlias
 
-# As in consumer.py.
-import aws_lambda_powertools.utilities.batch  # noqa: F401
-
 from assistance.engine.decisions import UNEXPECTED, SendResult
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing

@@ -5,8 +5,6 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, TypeAlias
 
-# Import this before pydantic: otherwise Powertools loads a pydantic model of every kind of event.
-import aws_lambda_powertools.utilities.batch  # noqa: F401
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
 

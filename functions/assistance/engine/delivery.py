@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
@@ -74,22 +73,18 @@ class Consumer:
                 with sending() as send:
                     self.process(record, context, tally, send)
 
-            attempts = iter([pool.submit(attempt, record) for record in records])
-
-            def outcome(record: SQSRecord) -> None:
+            attempts = [pool.submit(attempt, record) for record in records]
+            failures = list[dict[str, str]]()
+            for record, attempted in zip(records, attempts, strict=True):
                 try:
-                    next(attempts).result()
-                except _LOGGED:
-                    raise
-                except Exception as error:
-                    request_id = dead_letters.request_id_in(record.body)
-                    unforeseen.log(error, message_id=record.message_id, request_id=request_id, channel=self.channel)
-                    raise
-
-            processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-            answer = process_partial_response(event=event, record_handler=outcome, processor=processor)
+                    attempted.result()
+                except Exception as error:  # noqa: BLE001 # whatever the error is, the other records go on
+                    failures.append({"itemIdentifier": record.message_id})
+                    if not isinstance(error, _LOGGED):
+                        about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
+                        unforeseen.log(error, message_id=record.message_id, **about)
         tally.emit()
-        return dict(answer)
+        return {"batchItemFailures": failures}
 
     def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
         """A context manager for each record of the batch. It yields the function by which the record sends."""
