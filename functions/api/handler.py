@@ -149,10 +149,7 @@ def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | No
 
 
 def _without_base_path(event: dict[str, Any]) -> str:
-    """The path without a custom domain's base path, with which the event's `path` begins if a bot calls such a domain.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-custom-domains.html
-    """
+    """The path without a custom domain's base path, with which it begins if a bot calls such a domain."""
     path = str(event["path"]).removesuffix("/")
     parts, depth = path.split("/"), str(event["resource"]).count("/")
     base, own = parts[1:-depth], parts[-depth:]

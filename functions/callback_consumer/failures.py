@@ -1,7 +1,4 @@
-"""Turns the answer of a callback's receiver into a `DeliveryError`.
-
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure
-"""
+"""Turns the answer of a callback's receiver into a `DeliveryError`, as Standard Webhooks says."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,4 @@
-"""The webhook that reports an event of a request, as in the specification Standard Webhooks.
-
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-"""
+"""Callbacks, as in https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
 
 import json
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""The events that SES publishes about mails, with the members that this function uses.
-
-https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
-"""
+"""The events of SES: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal

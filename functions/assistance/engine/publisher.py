@@ -31,11 +31,7 @@ _PARALLEL: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes the messages of the outbox to the topic.
-
-    `late`: True for the reconciler, which publishes requests long after they were accepted. It notes in their records
-    that attempts are due from now on, so that they do not count as lost.
-    """
+    """Publishes the messages of the outbox. `late`: True for the reconciler. Then attempts are due from now on."""
 
     sns: SNSClient
     topic_arn: str

@@ -1,7 +1,4 @@
-"""Translates between DynamoDB's notation, such as `{"S": "text"}`, and plain Python values.
-
-https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
-"""
+"""Translates https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html to plain values."""
 
 from base64 import b64decode
 from collections.abc import Mapping

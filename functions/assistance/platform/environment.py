@@ -10,10 +10,7 @@ from assistance.platform import startup
 
 
 class Environment(BaseModel):
-    """Each field holds the environment variable with its name in capitals.
-
-    Loading pydantic-settings, which does the same, took a seventh of the API function's start-up time.
-    """
+    """Each field holds the environment variable with its name in capitals. pydantic-settings would load slowly."""
 
     # A validation error would quote the environment, which holds the function's credentials.
     model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)

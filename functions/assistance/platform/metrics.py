@@ -1,7 +1,4 @@
-"""Metrics in CloudWatch's embedded metric format: they are written as log lines, without a call to CloudWatch.
-
-AWS charges for each combination of a metric's name and dimension values that has data, so add metrics sparingly.
-"""
+"""Metrics in CloudWatch's embedded metric format. AWS charges for each combination of name and dimensions."""
 
 from collections import defaultdict
 from enum import StrEnum

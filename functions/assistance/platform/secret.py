@@ -22,10 +22,7 @@ def secrets() -> SecretsProvider:
 
 
 def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: bool = False) -> Value:
-    """Get a secret's text, cached for five minutes, and return what `read` makes of it. `fresh` ignores the cache.
-
-    Raises a `TransientFailure` with the code `unavailable` if the secret has no value, or none that `read` can use.
-    """
+    """What `read` makes of a secret's text, cached unless `fresh`. Raises a `TransientFailure` (`unavailable`)."""
     try:
         return read(text(secrets().get(arn, max_age=MAX_AGE_SECONDS, force_fetch=fresh)))
     except GetParameterError as error:

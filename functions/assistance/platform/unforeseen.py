@@ -10,10 +10,7 @@ from assistance.platform.observability import logger
 
 
 class Unforeseen(Exception):
-    """A handler raises this instead of an unforeseen exception. Its text is only the type of that exception.
-
-    Lambda logs the message of each exception: https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
-    """
+    """A handler raises this instead of an unforeseen exception, since Lambda logs messages. Its text is the type."""
 
 
 def log(error: BaseException, **about: object) -> None:

@@ -137,11 +137,7 @@ def in_sections(texts: Sequence[Block]) -> list[Block]:
 
 
 def opens(url: str) -> Block:
-    """The button that opens the customer's conversation.
-
-    If the app has an interactivity URL, Slack also calls that URL when the button is pressed, and expects an answer:
-    https://docs.slack.dev/reference/block-kit/block-elements/button-element. Its URL may have 3,000 characters.
-    """
+    """The button that opens the conversation. Slack may report its press, and takes URLs of 3,000 characters."""
     return {"type": "button", "text": plain("Open conversation"), "action_id": "open_conversation", "url": url}
 
 

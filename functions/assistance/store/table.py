@@ -151,10 +151,7 @@ class Items:
             yield from self._shard(schema.DUE_INDEX, f"{schema.DUE_SHARD} = :shard", {":shard": number})
 
     def undecided(self, until: int) -> Iterator[Item]:
-        """Yield the records of delivered requests that nobody had taken when the time for that ended.
-
-        It ended by `until`, in milliseconds since 1970. The index may be a moment behind the table.
-        """
+        """Yield the records of delivered requests whose time to be taken ended by `until` (milliseconds since 1970)."""
         for number in range(schema.DUE_SHARDS, 2 * schema.DUE_SHARDS):
             condition = f"{schema.DUE_SHARD} = :shard AND {schema.DUE_AT} <= :until"
             yield from self._shard(schema.DUE_INDEX, condition, {":shard": number, ":until": until})
@@ -188,10 +185,7 @@ class Items:
         self.put({**PROGRESS_KEY, "looked_until": until, "damaged": list(damaged)})
 
     def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
-        """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`.
-
-        Version 1 replaces the whole item: if `looked_until` is missing later, version 1 has run.
-        """
+        """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`."""
         with _unavailable_on_aws_errors():
             self.table.update_item(
                 Key=LEDGER_KEY,
