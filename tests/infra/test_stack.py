@@ -39,8 +39,8 @@ FOLDERS = EVERY - INTERACTIVE - {f"{channel}_consumer" for channel in Channel if
 TAKING = {"local", "everything", "takes"}
 SHARED = {"__init__", "addresses", "app", "batches", "bundle", "channel", "dashboard",
           "dead_letters", "domain", "email_sender", "encryption", "fingerprint", "firewall", "governed", "heartbeat",
-          "interactive_function", "linter_exceptions", "monitoring", "openapi", "python_function", "routes", "stack",
-          "stages", "table"}  # fmt: skip
+          "interactive_function", "linter_exceptions", "monitoring", "openapi", "python_function", "retries", "routes",
+          "stack", "stages", "table"}  # fmt: skip
 
 
 def test_every_function_folder_has_a_construct_file_in_infra_and_vice_versa() -> None:
