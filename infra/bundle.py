@@ -37,8 +37,7 @@ class BundlingFailed(Exception):
 def build(folder: str, output: Path, python_version: str, *, platform: str | None = PLATFORM) -> None:
     """Write a function's bundle to the directory `output`. `platform`: Lambda's, or None for this machine."""
     installed = dependencies(requirements(folder), python_version, platform)
-    shutil.copytree(installed, output, dirs_exist_ok=True, ignore=partial(_needless, installed))
-    _shorten(output / "botocore/data")
+    shutil.copytree(installed, output, dirs_exist_ok=True)
     own = [output / name for name in (folder, SHARED)]
     for path in own:
         shutil.copytree(FUNCTIONS / path.name, path, ignore=NO_BYTE_CODE)
@@ -46,7 +45,7 @@ def build(folder: str, output: Path, python_version: str, *, platform: str | Non
 
 
 def dependencies(pinned: str, python_version: str, platform: str | None) -> Path:
-    """The directory with these packages, installed and compiled once for all functions with the same requirements.
+    """The directory with the needed files of these packages, compiled; made once for each set of requirements.
 
     `pinned`: the requirements with hashes. They include botocore, although Lambda's runtime has one, so that the tested
     version runs.
@@ -60,14 +59,17 @@ def dependencies(pinned: str, python_version: str, platform: str | None) -> Path
     # Install into a temporary directory and rename it when complete, because this process may be stopped, or another
     # one may install the same packages at the same time.
     with TemporaryDirectory(dir=DEPENDENCIES) as parent:
-        unfinished = Path(parent) / "installed"
+        installed, unfinished = Path(parent) / "installed", Path(parent) / "unfinished"
         _uv(
             "pip", "install", "--require-hashes", "--no-deps", "--only-binary", ":all:",
             "--python", sys.executable, "--python-version", python_version,
             *(("--python-platform", platform) if platform else ()),
-            "--target", str(unfinished), "--requirements", "-",
+            "--target", str(installed), "--requirements", "-",
             given=pinned,
         )  # fmt: skip
+        # A copy, because the installed files may be links into uv's cache.
+        shutil.copytree(installed, unfinished, ignore=partial(_needless, installed))
+        _shorten(unfinished / "botocore/data")
         _compile(python_version, unfinished, unfinished)
         with suppress(OSError):
             unfinished.rename(directory)
