@@ -80,7 +80,7 @@ class Discard(TextIOBase):
 
 
 _answering: list[float] = []
-"""The processor seconds in which `answers.py` made answers, to be subtracted."""
+"""The processor seconds in which `fake_services.py` made answers, to be subtracted."""
 
 
 def _answer(url: str, headers: Mapping[str, str], body: bytes) -> tuple[str, bytes]:

@@ -56,7 +56,7 @@ class Feedback:
             logger.info("an event that changes nothing any more", extra=about)
             return
         self._dead_letter(event, stored, delivery, source_message_id)
-        logger.error("failed after SES had taken it", extra=about | {"error_code": event.code})
+        logger.error("the mail failed after SES had accepted it", extra=about | {"error_code": event.code})
         # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
         # channel. The dead letter raises an alarm of its own.
         measure(Metric.FAILED, channel=Channel.EMAIL, topic=stored.record.topic)

@@ -81,7 +81,12 @@ class OpenRequests:
             is_lost = location is not Location.UNPUBLISHED and self._is_overdue(now, delivery)
             self._count(Open(found.id, now), delivery, Location.LOST if is_lost else location)
             if is_lost:
-                logger.error("lost: in no queue", request_id=found.id, delivery=delivery.name, dry_run=run.dry_run)
+                logger.error(
+                    "lost: the delivery's message is in no queue",
+                    request_id=found.id,
+                    delivery=delivery.name,
+                    dry_run=run.dry_run,
+                )
                 lost.append(delivery.name)
         if lost:
             run.report.lost.append(found.id)

@@ -43,13 +43,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     try:
         status = answer(event)
     except button_press.Malformed as error:
-        logger.error("a call of Slack's does not parse", wrong=str(error))
+        logger.error("Slack's call can't be parsed", wrong=str(error))
         status = HTTPStatus.BAD_REQUEST
     except button_press.Foreign:
-        logger.warning("a call tells of another app")
+        logger.warning("a call is about another Slack app")
         status = HTTPStatus.FORBIDDEN
     except (TableUnavailable, TransientFailure) as error:
-        logger.error("a press could not be acted on", error_code=str(error))
+        logger.error("a button press could not be handled", error_code=str(error))
         status = HTTPStatus.SERVICE_UNAVAILABLE
     except Unreadable as error:
         logger.error("a request can't be read", wrong=str(error))

@@ -48,10 +48,10 @@ def send(url: str, body: Mapping[str, Any]) -> bool:
         client = WebhookClient(url, timeout=TIMEOUT_SECONDS, ssl=tls.context(), retry_handlers=[], logger=_silent)
         answer = client.send_dict(dict(body))
     except (OSError, HTTPException, *UNREADABLE) as error:
-        logger.warning("Slack does not take the answer to a press", error_type=type(error).__name__)
+        logger.warning("Slack does not accept the answer to a button press", error_type=type(error).__name__)
         return False
     if answer.status_code != HTTPStatus.OK:
-        logger.warning("Slack does not take the answer to a press", status=answer.status_code)
+        logger.warning("Slack does not accept the answer to a button press", status=answer.status_code)
     return answer.status_code == HTTPStatus.OK
 
 

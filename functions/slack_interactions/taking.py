@@ -87,7 +87,7 @@ class Taking:
             try:
                 shown = self._shown(press)
             except (RequestGone, TableUnavailable, Unreadable) as error:
-                logger.warning("a message is not drawn again", reason=type(error).__name__)
+                logger.warning("a Slack message is not updated", reason=type(error).__name__)
                 return is_shown
             state = [each.record.taken for each in shown.values()]
             if state == drawn:

@@ -109,7 +109,7 @@ class Consumer:
         except PermanentFailure as error:
             # The reconciler will find the message in the dead-letter queue. If the request's id can be read, the
             # reconciler marks the request as failed.
-            logger.error("a message does not parse", message_id=record.message_id, error_code=error.code)
+            logger.error("a message can't be parsed", message_id=record.message_id, error_code=error.code)
             self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
             return
