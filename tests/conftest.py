@@ -40,9 +40,19 @@ settings.register_profile("timeless", deadline=None, suppress_health_check=[Heal
 settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
-WITH_STACKS_OF_THEIR_OWN: Final = {"test_install.py", "test_runner.py", "test_take.py"}
+BY_FILE: Final = {"test_install.py", "test_runner.py", "test_take.py", "test_traces.py"}
+"""Files whose tests share nothing with other files, but a local stack or sequences of steps with one another."""
 IN_A_BROWSER: Final = {"test_console.py", "test_console_requests.py", "test_take_page.py", "test_web_pages.py"}
-LONGEST: Final = ("e2e", "in a browser", "with moto", "test_take.py", "faults", "infra", "test_runner.py")
+LONGEST: Final = (
+    "e2e",
+    "in a browser",
+    "with moto",
+    "test_take.py",
+    "faults",
+    "infra",
+    "test_runner.py",
+    "test_traces.py",
+)
 """The scopes that take longest, in the order in which they are started."""
 POLICIES: Final = "test_policies.py"
 FAULT_POINTS: Final = "fault points"
@@ -99,7 +109,7 @@ class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
             return "with moto"
         if path.parent.name == "e2e" and path.name in IN_A_BROWSER:
             return "in a browser"
-        if path.parent.name == "unit" or path.name in WITH_STACKS_OF_THEIR_OWN:
+        if path.parent.name == "unit" or path.name in BY_FILE:
             return path.name
         return nodeid if path.parent.name == "model" else path.parent.name
 
