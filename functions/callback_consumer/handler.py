@@ -48,7 +48,7 @@ def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, byt
 
 
 def send(outgoing: Outgoing) -> str:
-    """`tell` with the deployed function's objects."""
+    """`call_back` with the deployed function's objects."""
     return call_back(outgoing, receivers(), egress().post)
 
 

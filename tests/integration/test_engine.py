@@ -530,6 +530,15 @@ def test_the_batch_response_names_only_the_messages_to_receive_again(engine: Eng
     assert engine.codes == ["malformed_message"]
 
 
+def test_a_record_of_which_not_even_an_error_can_be_logged_does_not_affect_the_others_of_its_batch(
+    engine: Engine,
+) -> None:
+    message = engine.message().raw_event
+    answer = engine.consumer.handle({"Records": [{"messageId": "bodyless"}, message]}, cast(LambdaContext, Context()))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "bodyless"}]}
+    assert engine.delivery().final is Outcome.DELIVERED
+
+
 def test_a_delivery_fails_if_it_is_rate_limited_for_longer_than_the_maximum_time(engine: Engine) -> None:
     """SES reports an exceeded daily quota with the same error as an exceeded rate per second."""
     engine.answer = RateLimited("ThrottlingException")

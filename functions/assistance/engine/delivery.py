@@ -70,19 +70,23 @@ class Consumer:
             sending = self._sending(len(records), pool)
 
             def attempt(record: SQSRecord) -> None:
-                with sending() as send:
-                    self.process(record, context, tally, send)
+                try:
+                    with sending() as send:
+                        self.process(record, context, tally, send)
+                except _LOGGED:
+                    raise
+                except Exception as error:
+                    about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
+                    unforeseen.log(error, message_id=record.message_id, **about)
+                    raise
 
             attempts = [pool.submit(attempt, record) for record in records]
             failures = list[dict[str, str]]()
             for record, attempted in zip(records, attempts, strict=True):
                 try:
                     attempted.result()
-                except Exception as error:  # noqa: BLE001 # whatever the error is, the other records go on
+                except Exception:  # noqa: BLE001 # whatever the error is, the other records go on
                     failures.append({"itemIdentifier": record.message_id})
-                    if not isinstance(error, _LOGGED):
-                        about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
-                        unforeseen.log(error, message_id=record.message_id, **about)
         tally.emit()
         return {"batchItemFailures": failures}
 
