@@ -2,20 +2,26 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aws_cdk import Duration, Stack
-
-from infra.app import new_app
 from infra.bundle import FUNCTIONS
 from infra.config import Config
-from infra.python_function import PythonFunction
+
+if TYPE_CHECKING:
+    from aws_cdk import Stack
 
 FOLDERS = sorted(path.parent.name for path in FUNCTIONS.glob("*/handler.py"))
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def synthesized(folders: list[str], directory: Path) -> Stack:
+def synthesized(folders: list[str], directory: Path) -> "Stack":
     """A stack of these functions and nothing else, with their code bundled."""
+    # Importing the CDK starts Node.js, and every process of a test run imports this module.
+    from aws_cdk import Duration, Stack  # noqa: PLC0415
+
+    from infra.app import new_app  # noqa: PLC0415
+    from infra.python_function import PythonFunction  # noqa: PLC0415
+
     app = new_app(directory=str(directory))
     stack = Stack(app, "stack")
     for folder in folders:

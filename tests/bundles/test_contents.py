@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from aws_cdk.assertions import Annotations, Match
 from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.regions import EndpointResolver
@@ -241,6 +240,8 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_a_bundle_is_not_precompiled_and_the_cdk_warns_if_lambdas_python_version_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from aws_cdk.assertions import Annotations, Match  # noqa: PLC0415 # it starts Node.js
+
     compiled = bundle.fingerprint("api", PYTHON_VERSION)
     monkeypatch.setattr(bundle, "compiler", lambda _: None)
     stack = synthesized(["api"], tmp_path)

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
-
-from aws_cdk import App
-from cdk_nag import AwsSolutionsChecks
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from assistance.routing import Channel
-from infra.app import build, new_app
-from infra.stack import AssistanceStack
 from infra.stages import load
 from tests.build_cache import cached
+
+if TYPE_CHECKING:
+    from aws_cdk import App
+
+    from infra.stack import AssistanceStack
 
 Properties: TypeAlias = Mapping[str, Any]
 
@@ -147,8 +147,11 @@ class Template:
 
 
 @contextmanager
-def built(context: Mapping[str, str]) -> Iterator[tuple[App, AssistanceStack]]:
+def built(context: Mapping[str, str]) -> Iterator[tuple["App", "AssistanceStack"]]:
     """The app with its stack, without building the function bundles."""
+    # Importing the CDK starts Node.js. Every process of a test run imports this module, and few synthesize a template.
+    from infra.app import build, new_app  # noqa: PLC0415
+
     with TemporaryDirectory() as directory:
         app = new_app({**context, "aws:cdk:bundling-stacks": []}, directory)
         config = load(app.node.get_all_context())
@@ -175,6 +178,8 @@ def synthesis(variant: str) -> Synthesis:
 
 
 def _made(variant: str) -> Synthesis:
+    from cdk_nag import AwsSolutionsChecks  # noqa: PLC0415 # see `built`
+
     with built(CONTEXTS[variant]) as (app, stack):
         directory = Path(app.synth().directory)
         report = AwsSolutionsChecks(app).validate_scope(app)

@@ -20,7 +20,6 @@ from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, DESTINATIONS, ROUTES, Channel, Destination, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
-from infra.dashboard import topics_of
 from infra.retries import RETRIES, longest
 from infra.stages import InvalidConfig, load
 from local.slack_server import SlackServer
@@ -211,6 +210,8 @@ def test_every_metric_that_this_project_emits_is_used_by_an_alarm_or_the_dashboa
 
 
 def test_the_dashboard_has_a_row_for_every_channel_with_its_topics(template: Template) -> None:
+    from infra.dashboard import topics_of  # noqa: PLC0415 # it starts Node.js
+
     shown = {(title, tuple(parts)) for title, parts in graphs(template)}
     for channel in (destination for destination in DESTINATIONS if destination in {*ROUTED, CALLBACK}):
         for topic in topics_of(channel, ROUTES):
@@ -220,6 +221,8 @@ def test_the_dashboard_has_a_row_for_every_channel_with_its_topics(template: Tem
 
 
 def test_the_dashboard_shows_the_topics_of_the_routes_setting_and_a_channel_that_no_route_uses() -> None:
+    from infra.dashboard import topics_of  # noqa: PLC0415 # it starts Node.js
+
     shown = {tuple(parts[1:]) for _, parts in graphs(synthesized("every channel"))}
     for channel in Channel:
         assert (Metric.DELIVERED, "channel", str(channel), "topic", f"by-{channel}") in shown

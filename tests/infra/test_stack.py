@@ -6,7 +6,6 @@ import tarfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import aws_cdk
 import pytest
 
 from assistance import take_link
@@ -314,6 +313,8 @@ NOT_WANTED = {"@aws-cdk/aws-kms:applyImportedAliasPermissionsToPrincipal"}
 
 def test_every_feature_flag_that_the_cdk_recommends_is_set() -> None:
     """Setting a flag after the first deployment may replace a resource."""
+    import aws_cdk  # noqa: PLC0415 # it starts Node.js
+
     [library] = (Path(aws_cdk.__file__).parent / "_jsii").glob("*.tgz")
     with tarfile.open(library) as archive:
         flags = archive.extractfile("package/recommended-feature-flags.json")

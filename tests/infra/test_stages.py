@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from infra.firewall import Firewall
 from infra.stages import load
 from tests.infra.template import EXTRAS, VARIANTS, Template, as_list, synthesis, synthesized, target, text_of
 
@@ -218,6 +217,8 @@ def test_the_account_wide_logging_role_of_api_gateway_is_retained_when_the_stack
 
 
 def test_the_web_acl_inspects_no_request_bodies_and_answers_a_call_above_its_rate_limit_with_429() -> None:
+    from infra.firewall import Firewall  # noqa: PLC0415 # it starts Node.js
+
     template = synthesized("everything")
     acl = template.only("AWS::WAFv2::WebACL")
     rate, *managed = acl["Rules"]

@@ -15,7 +15,6 @@ from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
 from infra import openapi
-from infra.api import _RESPONSES
 from local.deploy import ROOT
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud
@@ -93,6 +92,8 @@ def test_a_sent_callback_conforms_to_the_openapi_document(stack: Cloud) -> None:
 
 
 def test_the_openapi_document_contains_every_error_of_the_api_and_of_api_gateway() -> None:
+    from infra.api import _RESPONSES  # noqa: PLC0415 # it starts Node.js
+
     documented = set(DOCUMENT["components"]["schemas"]["ProblemDocument"]["properties"]["type"]["enum"])
     ours = [
         problems.not_json(),
