@@ -211,7 +211,7 @@ class Load:
         return queued + self._table.scan(IndexName=OUTBOX_INDEX, Select="COUNT")["Count"]
 
     def _depth(self, output: str) -> int:
-        """How many messages a queue holds, including those that are invisible because a consumer has them."""
+        """How many messages are in the queue whose URL is this stack output, including those that a consumer has."""
         counts = self._sqs.get_queue_attributes(
             QueueUrl=self.stack.outputs[output],
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],

@@ -186,16 +186,18 @@ def show(context: typer.Context, key: ItemKey, with_description: WithDescription
             str(item[SORT_KEY]),
             name,
             _TYPES.get(type(value), type(value).__name__),
-            str(value) if with_description else None,
+            *([str(value)] if with_description else []),
         )
         for item in found
         for name, value in sorted(item.items())
     ]
-    columns = ("item", "attribute", "type", "value")
+    columns = ("item", "attribute", "type", *(["value"] if with_description else []))
     if json:
         render.print_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif rows:
         render.table("Items", columns, rows)
+        if not with_description:
+            render.note("The values are hidden, since they may be a customer's words: --with-description shows them.")
     else:
         render.note(f"There is no item with the key {key}.")
 

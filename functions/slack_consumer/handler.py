@@ -27,7 +27,7 @@ refused: Final[list[int]] = []
 
 
 def room() -> int:
-    """The largest size of blocks. Slack documents no limit: after a refusal, use at most four fifths of that size."""
+    """How many characters the blocks of one message may have. Slack documents no limit: a refusal lowers it to 4/5."""
     return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
 
 

@@ -55,12 +55,12 @@ def of_the_dead_letters(
 def of_the_oldest(
     alarms: AlarmFactory, consumers: Mapping[Destination, ChannelConsumer], feedback: EmailFeedback | None
 ) -> Alarms:
-    """Create an alarm for each dead-letter queue that holds the only copy of its messages.
+    """Create an alarm for each dead-letter queue that goes off before the queue's oldest message expires.
 
-    `StreamFailures` needs none: its requests are in the table. The alarms can't use SQS's metric of the oldest
-    message's age. It leaves out messages that were received three times, and every read of dead letters receives them.
-    It counts from the time at which SQS moved a message to the queue, while a message expires by the time at which it
-    was sent.
+    The queue `StreamFailures` needs none: its requests are in the table. The alarm counts for how many hours a queue
+    has held messages. SQS's metric of the oldest message's age won't do: it leaves out messages that were received
+    three times, and every command that lists dead letters receives them. It also begins anew when SQS moves a message
+    to the queue, while SQS deletes the message by the time at which it was first sent.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
     """
     queues: dict[str, sqs.Queue] = {}

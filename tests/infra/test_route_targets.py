@@ -40,7 +40,7 @@ def test_a_target_on_a_channel_without_named_targets_is_refused(added_channel: C
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_functions_get_no_targets_if_no_route_names_a_slack_channel_recipients_or_a_teams_secret(
+def test_the_functions_get_no_targets_if_no_route_names_a_slack_channel_or_recipients_or_a_teams_secret(
     variant: str,
 ) -> None:
     _, api = synthesized(variant).function("api")

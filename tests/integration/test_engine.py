@@ -379,7 +379,7 @@ def test_a_delivery_whose_lock_has_expired_is_attempted_again(
 
 
 @pytest.mark.parametrize("attempt", [DIED, IN_DOUBT, replace(FAILED, in_doubt=True)])
-def test_a_message_waits_while_another_attempt_holds_the_lock_or_its_unknown_outcome_is_too_recent(
+def test_a_message_waits_while_another_attempt_holds_the_claim_or_was_in_doubt_only_recently(
     engine: Engine, attempt: Attempt
 ) -> None:
     engine.put(attempts=(attempt,), locked_until=NOW + 1)

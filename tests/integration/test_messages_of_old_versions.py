@@ -177,7 +177,7 @@ def test_a_request_stored_by_an_old_version_keeps_its_status_and_is_sent_once(
 
 
 @files("ledger")
-def test_the_reconciler_tracks_the_open_requests_listed_by_an_old_version_until_their_final_status(
+def test_the_reconciler_checks_requests_that_an_old_version_listed_as_open_until_their_final_status(
     stack: Cloud, path: Path
 ) -> None:
     old = dict(plain(read(path)))
