@@ -44,8 +44,8 @@ BY_FILE: Final = {"test_install.py", "test_runner.py", "test_take.py", "test_tra
 """Files whose tests share nothing with other files, but a local stack or sequences of steps with one another."""
 IN_A_BROWSER: Final = {"test_console.py", "test_console_requests.py", "test_take_page.py", "test_web_pages.py"}
 LONGEST: Final = (
-    "e2e",
     "in a browser",
+    "e2e",
     "with moto",
     "test_take.py",
     "faults",

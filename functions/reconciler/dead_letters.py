@@ -26,7 +26,7 @@ _CLOCKS_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Reads the channels' dead-letter queues."""
+    """Marks the requests as failed whose messages are in the channels' dead-letter queues."""
 
     run: Run
     sqs: SQSClient

@@ -141,7 +141,7 @@ def test_the_reconciler_handles_the_other_requests_although_a_copy_of_one_has_an
     assert stack.status(died) == "failed"
 
 
-def test_a_request_is_delivered_although_its_delivery_record_contains_a_delivery_on_an_unknown_channel(
+def test_a_request_is_delivered_although_version_1_has_left_an_item_of_an_unknown_channel_beside_it(
     stack: Cloud, slack: SlackServer
 ) -> None:
     request_id = stack.post("sales", "hush")

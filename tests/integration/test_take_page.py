@@ -162,7 +162,7 @@ def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(st
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
-def test_the_message_of_each_channel_contains_a_different_take_link(
+def test_mails_and_teams_cards_have_different_take_links_and_a_take_names_its_channel(
     stack: Cloud, workflow: Receiver, channel: str, by: str
 ) -> None:
     request_id = delivered(stack, "support")
