@@ -374,24 +374,25 @@ def render() -> str:
 
 <!-- Written from what requests are seen to spend: make cost -->
 
-Tests count the calls of the real handlers (`tests/integration/test_aws_call_counts.py`); the DynamoDB units follow from
-the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier.
+Tests count the calls to AWS that the real handlers make (`tests/integration/test_aws_call_counts.py`); the DynamoDB
+units follow from the sizes of the items. Prices are list prices of us-east-1 in November 2026, beyond every free tier.
 [deployment.md](deployment.md#what-a-stage-costs-at-rest) says what a stage costs without traffic.
 
 ## What a request takes
 
-A request has {len(DESCRIPTION)} characters, and is delivered at the first attempt. The API accepts 1 or {SWEPT}
-within a second; the consumers get them in batches of {sizes}. Requests of the same batch
-share a Slack post. The reconciler's row shows what two sweeps over a minute's requests spend more than sweeps without
-requests.
+Each request has a description of {len(DESCRIPTION)} characters, and is delivered at the first attempt. The API accepts
+1 or {SWEPT} requests within a second; the consumers get them in batches of {sizes}. Requests of
+the same batch share a Slack post. The reconciler's row shows what two sweeps over a minute's requests spend more than
+sweeps without requests.
 
 {_counts()}
-- The first write takes a unit for the item and one for each index. The producer's update takes a unit for the item, and
-  one to remove it from the outbox's index.
+What the table does not show:
+- The API's write takes a unit for the item and one for each index. The producer's update takes a unit for the item,
+  and one to remove it from the outbox's index.
 - With the longest description (4,000 characters of three bytes), a request of sales or pricing takes {_longest()} write
   units, because the stack writes the item twice.
-- A sweep that finds nothing takes {_idle()}. In the
-  half hour after a request, each sweep takes {INDEX_SHARDS} queries more: $0.07 a month at most.
+- A sweep that finds nothing takes {_idle()}. In the half hour after a request, each sweep takes {INDEX_SHARDS} queries
+  more, because it reads the new requests again: $0.07 a month at most.
 - A `GET` by a bot takes {_poll()}, without tracing.
 - A take by Slack's button takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and 1 PutItem, the page
   included. A sweep reads a record once more for each escalation that is due.
@@ -399,9 +400,11 @@ requests.
 ## What a million requests cost
 
 Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and the
-producer gets all of one second at once. *Ours* is this project.
+producer gets all of one second at once. *Ours* is this project; *naive* and *floor* are two other designs,
+explained below the table.
 
 {_bill()}
+Ours costs less than the first and more than the second of these designs:
 - **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
   its own; an index on the status that holds whole items; a publish and an update for each record; a read of Slack's
   token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines; no KMS key, ledger, reports
@@ -413,13 +416,13 @@ producer gets all of one second at once. *Ours* is this project.
 ## What the options change
 
 {_options()}
-SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB. `alarms=false` saves
-${_money(_optional())} a month. In a batch window, requests wait until it is over.
+Beside the table, SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB.
+`alarms=false` saves ${_money(_optional())} a month. With a batch window, requests wait until the window is over.
 
 ## What is assumed
 
-Nothing was measured on AWS. We assume the same for our design and the naive one:
-
+Nothing was measured on AWS. The figures above follow from these assumptions, which hold for our design and the naive
+one:
 - A call takes: {waits}.
 - An invocation computes for {INVOCATION_CPU_MS:g} ms, for {RECORD_CPU_MS["stream_producer"]:g} ms for each record that
   it publishes, and for {CONSUMED_CPU_MS:g} ms for each that it delivers, as [measured](../benchmarks/results.md#warm)
@@ -430,13 +433,13 @@ Nothing was measured on AWS. We assume the same for our design and the naive one
   has {ACCESS_LOG_BYTES} bytes.
 - In five minutes an SNS topic calls KMS {KEY_REQUESTS} times, and each of {ENVIRONMENTS} Lambda execution environments
   reads Slack's token once.
-- Not counted: data sent to the internet, failures, retries, the table's storage and backups, callbacks.
+- Not counted, so an additional cost: data sent to the internet, failures, retries, the table's storage and backups,
+  callbacks.
 
 ## Prices
 
-In dollars per million, as of November 2026. Lambda reads the table's stream free of charge, and no metric is billed by
-request.
-
+The prices in dollars per million that the figures above use, as of November 2026. Lambda reads the table's stream free
+of charge, and no metric is billed by request.
 {priced}"""
 
 

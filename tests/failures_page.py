@@ -24,27 +24,27 @@ A consumer turns each error of a provider into one of four kinds, which decide w
 |---|---|
 | permanent | the consumer gives up: it writes a dead letter with the code as the reason, and the fallback delivers |
 | transient | another attempt follows after the back-off; if the last attempt fails, the consumer gives up |
-| transient, in doubt | as for transient, but the message may have arrived: on Slack the next attempt searches for it first |
+| transient, in doubt | likewise, but the message may have arrived: on Slack the next attempt searches for it first |
 | rate limited | another attempt follows when the provider says so; attempts count only from an hour after the first |
 
 These rules hold beside the tables below:
 - An error that no table lists is transient.
 - Whatever the code, an attempt is [in doubt](glossary.md) if the provider's answer never came, has a status of 500 or
-  above, or is not the provider's own; on Slack also if no table lists the code. An attempt whose call never reached the
-  provider is not in doubt.
+  above, or is not the provider's own; on Slack also if no table lists the code. An attempt whose call never reached
+  the provider is not in doubt.
 - An answer of Slack with the status 429 is a rate limit, whatever its code.
 - If the consumer can't read the answer's `Retry-After`, it waits for the back-off, or for 30 seconds on Slack.
-- When the consumer searches Slack's history, it also calls `auth.test`. An error of that call means the same as for a post,
-  but leaves the attempt without a new doubt.
+- When the consumer searches Slack's history, it also calls `auth.test`. An error of that call means the same as for a
+  post, but leaves the attempt without a new doubt.
 """
 AFTERWARDS = """
 ## SES, after it has taken the mail
 Source: <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>
 
-A delivery by email becomes `delivered` when SES takes the mail. Later SES sends events about the mail through SNS to the
-function `email_feedback`. An event changes only the delivery whose record names this mail; if another mail of the same
-delivery arrived, a bounce doesn't make it fail. An event may come before the consumer has recorded the mail: then the
-function refuses the event, and Lambda calls the function again, at most twice.
+A delivery by email becomes `delivered` when SES takes the mail. Later SES sends events about the mail through SNS to
+the function `email_feedback`. An event changes only the delivery whose record names this mail; if another mail of the
+same delivery arrived, a bounce doesn't make it fail. An event may come before the consumer has recorded the mail: then
+the function refuses the event, and Lambda calls the function again, at most twice.
 
 | event | code | what happens |
 |---|---|---|
@@ -54,15 +54,16 @@ function refuses the event, and Lambda calls the function again, at most twice.
 
 *As a permanent failure* means that the delivery becomes `failed`, the consumer's dead-letter queue gets the request's
 message, and the fallback delivers. SES reports a transient bounce only after its own retries. A bounce of the type
-*Transient, General* without `action`, `status` and `diagnosticCode` may be an out-of-office reply: if a Delivery event of
-the mail came before, it changes nothing. SES explains
-[all types of bounces](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types).
+*Transient, General* without `action`, `status` and `diagnosticCode` may be an out-of-office reply: if a Delivery event
+of the mail came before, it changes nothing. SES explains [all types of
+bounces](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types).
 
 ## A bot that is called back
 Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>
 
-The kinds are those of the first table, but a callback has no fallback. *In doubt if sent* means that the bot may have got
-the callback; the next attempt repeats it with the same `webhook-id`. *Not sent* means that this attempt made no call.
+The kinds are those of the first table, but a callback has no fallback. *In doubt if sent* means that the bot may have
+got the callback; the next attempt repeats it with the same `webhook-id`. *Not sent* means that this attempt made no
+call.
 
 | code | kind | note |
 |---|---|---|
@@ -88,7 +89,8 @@ The consumers record these codes themselves, without an answer of the provider:
 | `look_up_unfinished` | the search in Slack's history took too long |
 | `slack_token_unavailable`, `teams_secret_unavailable` | the secret holds no usable value |
 | `take_secret_unavailable` | not sent yet: the links' key can't be read, or is shorter than 32 characters |
-| `malformed_message`, `unknown_version` | the consumer can't read the message; for `unknown_version`, because a later version of the stack wrote it |
+| `malformed_message` | the consumer can't read the message |
+| `unknown_version` | the consumer can't read the message, because a later version of the stack wrote it |
 | `unexpected_answer`, `unexpected_error` | [unforeseen](troubleshooting.md#unhandled) |
 | `dead_lettered`, or an `ErrorCode` of SNS | SQS itself moved the message, or SNS could not deliver it |
 """
