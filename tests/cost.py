@@ -400,11 +400,10 @@ What the table does not show:
 ## What a million requests cost
 
 Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and the
-producer gets all of one second at once. *Ours* is this project; *naive* and *floor* are two other designs,
-explained below the table.
+producer gets all of one second at once. *Ours* is this project; *naive* and *floor* are explained below the table.
 
 {_bill()}
-Ours costs less than the first and more than the second of these designs:
+The two other designs:
 - **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
   its own; an index on the status that holds whole items; a publish and an update for each record; a read of Slack's
   token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines; no KMS key, ledger, reports
