@@ -1,4 +1,7 @@
-"""The API's reference for people: the OpenAPI document, and Swagger UI, whose files are part of Powertools."""
+"""The API's reference for people: the OpenAPI document, and Swagger UI, whose files are part of Powertools.
+
+https://docs.powertools.aws.dev/lambda/python/latest/core/event_handler/api_gateway/#enabling-swaggerui
+"""
 
 import json
 from functools import cache

@@ -60,7 +60,10 @@ _DATES: Final = (
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """The delay in seconds for which a Retry-After header asks. None if it is unreadable, as if it were missing."""
+    """The delay in seconds for which a Retry-After header asks. None if it is unreadable, as if it were missing.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
     seconds = float(value) if value.isascii() and value.isdecimal() else _seconds_until(value, now)
     return None if seconds is None else min(max(seconds, 1.0), MAX_RETRY_AFTER)
 

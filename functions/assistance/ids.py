@@ -17,6 +17,7 @@ def is_request_id(value: object) -> bool:
 
 def request_id(typed: str) -> str:
     """The canonical form of an id that somebody typed. Raises `ValueError` if the text is not an id."""
+    # https://www.rfc-editor.org/rfc/rfc9562#section-4: input may be in upper case.
     written = typed.lower()
     if not is_request_id(written):
         raise ValueError("no request's id")

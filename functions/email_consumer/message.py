@@ -46,6 +46,7 @@ def thread(request: AssistanceRequest) -> str:
     Gmail shows mails with the same subject as one conversation, unless their `References` differ:
     https://workspaceupdates.googleblog.com/2019/03/threading-changes-in-gmail-conversation-view.html. A `Message-ID`
     would not help, since SES replaces it: https://docs.aws.amazon.com/ses/latest/dg/header-fields.html.
+    No domain ends in `.invalid`: https://www.rfc-editor.org/rfc/rfc2606#section-2.
     """
     return f"<{request.id}@assistance.invalid>"
 

@@ -79,7 +79,10 @@ class Depth:
 
 
 def depth(sqs: SQSClient, queue_url: str) -> Depth:
-    """How many messages are in the queue. Raises what boto3 raises."""
+    """How many messages are in the queue. Raises what boto3 raises.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html
+    """
     counts = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=list(_COUNTS))["Attributes"]
     waiting, in_flight, delayed = (number(counts.get(name, default)) for name, default in _COUNTS.items())
     if waiting is None or delayed is None or in_flight is None:

@@ -8,5 +8,6 @@ gc.disable()
 
 def turn_gc_on() -> None:
     """Turn the garbage collector on. It ignores all objects that exist by now."""
+    # https://docs.python.org/3/library/gc.html#gc.freeze
     gc.freeze()
     gc.enable()

@@ -1,4 +1,7 @@
-"""Slack's blocks, within their limits: https://docs.slack.dev/reference/block-kit/blocks."""
+"""Slack's blocks, within their limits: https://docs.slack.dev/reference/block-kit/blocks.
+
+Their kinds of text: https://docs.slack.dev/reference/block-kit/composition-objects/text-object.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,6 +58,7 @@ def _characters(part: Any) -> int:  # noqa: ANN401
 
 def escape(text: str) -> str:
     """Escape for Slack, so that `<!channel>` notifies nobody."""
+    # https://docs.slack.dev/messaging/formatting-message-text#escaping
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
