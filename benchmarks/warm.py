@@ -72,7 +72,7 @@ class Raw(BytesIO):
 
 
 class Discard(TextIOBase):
-    """A file that drops everything: the log, whose writing does not count."""
+    """Takes the log and drops it, so that the benchmark does not measure the writing of it."""
 
     def write(self, text: str, /) -> int:
         """Drop the text."""

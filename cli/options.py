@@ -39,7 +39,7 @@ class CommandGroup(TyperGroup):
         return command
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401
-        """The options of the group itself, such as `--stack`."""
+        """The options that stand before the name of a command, such as `--stack`, as --help shall show them."""
         params = super().get_params(ctx)
         _show_values(params)
         return params

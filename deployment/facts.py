@@ -72,7 +72,7 @@ def caller(clients: Clients) -> Caller:
 
 
 def gathered(clients: Clients, *, stack: str, identity: str | None, qualifier: str, has_ses: bool) -> Facts:
-    """Read all facts. Raises what boto3 raises."""
+    """Read from AWS what the checks before a deployment need to know. Raises what boto3 raises."""
     settings = clients("lambda").get_account_settings()
     return Facts(
         node=node_version(),

@@ -26,14 +26,14 @@ _CLOCKS_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Marks the requests as failed whose messages are in the channels' dead-letter queues."""
+    """Records the deliveries as failed whose messages are in the channels' dead-letter queues."""
 
     run: Run
     sqs: SQSClient
     queues: Mapping[Channel, ChannelQueues]
 
     def find(self, waiting: MutableMapping[str, Open]) -> None:
-        """Mark requests that have dead letters as failed, also in `waiting`: the unfinished requests, by id."""
+        """Record the deliveries of dead letters as failed, in the table and in `waiting`: the open requests, by id."""
         run = self.run
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
         for channel in wanted & self.queues.keys():

@@ -146,7 +146,9 @@ def test_a_transient_bounce_with_a_delivery_status_report_fails_a_mail_whose_del
     assert stack.status(request_id) == "failed"
 
 
-def test_a_bounce_without_a_delivery_status_report_sets_an_unconfirmed_mail_to_failed(stack: Cloud) -> None:
+def test_a_bounce_without_a_delivery_status_report_fails_a_mail_that_ses_has_not_reported_as_arrived(
+    stack: Cloud,
+) -> None:
     request_id = mailed(stack)
     automatic_reply(stack, request_id)
     assert stack.status(request_id) == "failed"

@@ -141,7 +141,7 @@ NOWHERE = [
 
 
 @pytest.mark.parametrize("name", NOWHERE)
-def test_a_host_name_that_no_dns_resolver_can_find_is_refused(name: str) -> None:
+def test_a_host_name_that_is_not_valid_in_public_dns_is_refused_without_a_lookup(name: str) -> None:
     assert not can_resolve(name)
 
 

@@ -265,7 +265,7 @@ def test_the_fallback_is_not_sent_after_an_escalation_was_delivered_on_the_fallb
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
 
 
-def test_an_escalation_is_not_sent_if_the_request_failed_and_the_fallback_is_being_sent() -> None:
+def test_an_escalation_is_not_sent_if_the_mail_bounced_and_the_fallback_is_due_anyway() -> None:
     record = mailed()
     record, _ = returned(escalate(record, now=9), "m", "bounce", now=11)
     assert claim(record, ESCALATION, "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)

@@ -54,7 +54,9 @@ def test_a_postponed_attempt_does_not_count_towards_the_attempt_limit() -> None:
     assert (record.deliveries[0].due_at, record.status) == (None, Status.SENDING)
 
 
-def test_the_rate_limited_time_counts_from_the_first_postponement_and_restarts_with_a_redrive() -> None:
+def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_postponement_and_anew_with_a_redrive() -> (
+    None
+):
     record = accepted()
     for now in (10, 20):
         record, _ = claimed(record, f"{now}", now=now)

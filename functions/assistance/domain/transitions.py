@@ -392,7 +392,7 @@ def _with_attempt(delivery: Delivery, attempt: Attempt) -> Delivery:
 def wanted(record: Record, delivery: Delivery, now: int) -> Record:
     """The record with this delivery in the outbox. The delivery is new, or is needed again after it was cancelled.
 
-    Attempts that were made before do not count.
+    Attempts that were made before do not count towards the limit of attempts.
     """
     return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
 
