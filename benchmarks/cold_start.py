@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import botocore
+
 from benchmarks import timing
 from benchmarks.events import BATCHES, EVENTS, Event, environment
 from benchmarks.fake_services import SLACK_PATH, FakeServices, running
@@ -55,8 +57,9 @@ handler.egress = lambda: made
 
 def programs(directory: Path, bundles: Mapping[str, Path], there: FakeServices) -> dict[str, Callable[[], timing.Run]]:
     """The programs to measure, by name: the floor, and each function with one event and with a full batch."""
-    # The floor's botocore takes the file with certificates from another variable than the functions.
-    stock = {"PYTHONPATH": str(bundle.dependencies(bundle.requirements("api"), HERE, None))}
+    # The floor's botocore is as installed, with complete service descriptions: a bundle's are shortened. It takes the
+    # file with certificates from another variable than the functions.
+    stock = {"PYTHONPATH": str(Path(botocore.__file__).parents[1])}
     stock["AWS_CA_BUNDLE"] = there.trust["SSL_CERT_FILE"]
     found: dict[str, Callable[[], timing.Run]] = {
         FLOOR_NAME: partial(timing.python, FLOOR, environment=environment(there.url) | stock)
