@@ -392,7 +392,7 @@ What the table does not show:
 - With the longest description (4,000 characters of three bytes), a request of sales or pricing takes {_longest()} write
   units respectively, because the API and the producer each write the whole item.
 - A sweep that finds nothing takes {_idle()}. In the half hour after a request, each sweep takes {INDEX_SHARDS} queries
-  more, because it reads the new requests again. These queries cost $0.07 a month at most.
+  more, because it reads the new requests again. These {INDEX_SHARDS} queries cost $0.07 a month at most.
 - A `GET` by a bot takes {_poll()} with Lambda and API Gateway, without tracing.
 - A take by Slack's button takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and 1 PutItem, the page
   included. A sweep reads a record once more for each escalation that is due.
