@@ -65,7 +65,7 @@ def prices() -> Mapping[str, Price]:
         "mail": Price("SES", "a mail to one recipient", 100e-6, "https://aws.amazon.com/ses/pricing/"),
         "key": Price("KMS", "a request", 3e-6, "https://aws.amazon.com/kms/pricing/"),
         "secret": Price("Secrets Manager", "a read", 5e-6, "https://aws.amazon.com/secrets-manager/pricing/"),
-        "firewall": Price("WAF", "a call that is looked at", 0.60e-6, "https://aws.amazon.com/waf/pricing/"),
+        "firewall": Price("WAF", "a call that WAF inspects", 0.60e-6, "https://aws.amazon.com/waf/pricing/"),
     }  # fmt: skip
 
 
@@ -394,8 +394,8 @@ What the table does not show:
 - A sweep that finds nothing takes {_idle()}. In the half hour after a request, each sweep takes {INDEX_SHARDS} queries
   more, because it reads the new requests again. These {INDEX_SHARDS} queries cost $0.07 a month at most.
 - A `GET` by a bot takes {_poll()} with Lambda and API Gateway, without tracing.
-- A take by Slack's button takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and 1 PutItem, the page
-  included. A sweep reads a record once more for each escalation that is due.
+- A take by Slack's button takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and 1 PutItem, the web
+  page included. A sweep reads a record once more for each escalation that is due.
 
 ## What a million requests cost
 
@@ -403,11 +403,10 @@ Half of the requests are on each topic, unless the row says otherwise. They come
 producer gets all of one second at once. *Ours* is this project; *naive* and *floor* are explained below the table.
 
 {_bill()}
-The two other designs:
 - **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
   its own; an index on the status that holds whole items; a publish and an update for each record; a read of Slack's
   token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines; no KMS key, ledger, reports
-  of bounces or metrics. At 100 requests a second it costs the same as at 10, but for fewer traces.
+  of bounces or metrics. At 100 requests a second this design costs the same as at 10, except for fewer traces.
 - **Floor** is the least that any design on these services costs: an HTTP API, one write unit to accept and two to
   deliver at most once, no index, full batches, the smallest memory, no computing time, no log and no trace. Ours adds
   a REST API with keys, three write units for the outbox and one for the ledger, SES's reports, logs, and traces.
@@ -415,7 +414,7 @@ The two other designs:
 ## What the options change
 
 {_options()}
-Beside the table, SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB.
+Not in the table: SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB.
 `alarms=false` saves ${_money(_optional())} a month. With a batch window, requests wait until the window is over.
 
 ## What is assumed
@@ -425,7 +424,7 @@ one:
 - A call takes: {waits}.
 - An invocation computes for {INVOCATION_CPU_MS:g} ms, for {RECORD_CPU_MS["stream_producer"]:g} ms for each record that
   it publishes, and for {CONSUMED_CPU_MS:g} ms for each that it delivers, as [measured](../benchmarks/results.md#warm)
-  on a whole CPU ({WHOLE_CPU_MB:,} MB of memory). With half that memory, it computes for twice as long.
+  on a whole CPU ({WHOLE_CPU_MB:,} MB of memory). With half that memory, an invocation computes for twice as long.
 - {COLD:.0%} of the invocations are cold starts, which take {COLD_MS} ms more ({RESTORE_MS} ms with SnapStart).
 - X-Ray samples one invocation a second of each traced function, and {SAMPLED_SHARE:.0%} of the others.
 - Lambda's own log lines have {PLATFORM_LOG_BYTES} bytes in the naive design, and none in ours. A line of the access log
