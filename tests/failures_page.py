@@ -25,25 +25,25 @@ A consumer turns each error of a provider into one of four kinds, which decide w
 | permanent | the consumer gives up: it writes a dead letter with the code as the reason, and the fallback delivers |
 | transient | another attempt follows after the back-off; if the last attempt fails, the consumer gives up |
 | transient, in doubt | likewise, but the message may have arrived: on Slack the next attempt searches for it first |
-| rate limited | another attempt follows when the provider allows it; in the first hour, this does not count as an attempt |
+| rate limited | another attempt follows when the provider says so; attempts count only from an hour after the first |
 
-These rules add to the tables below:
+These rules hold beside the tables below:
 - An error that no table lists is transient.
 - Whatever the code, an attempt is [in doubt](glossary.md) if the provider's answer never came, has a status of 500 or
-  above, or does not come from the provider itself; on Slack also if no table lists the code. An attempt whose call never reached
+  above, or is not the provider's own; on Slack also if no table lists the code. An attempt whose call never reached
   the provider is not in doubt.
 - An answer of Slack with the status 429 is a rate limit, whatever its code.
 - If the consumer can't read the answer's `Retry-After`, it waits for the back-off, or for 30 seconds on Slack.
-- When the consumer searches Slack's history, it also calls `auth.test`. An error of `auth.test` has the same kind
-  as an error of a post, but does not put the attempt in doubt.
+- When the consumer searches Slack's history, it also calls `auth.test`. An error of that call means the same as for a
+  post, but leaves the attempt without a new doubt.
 """
 AFTERWARDS = """
 ## SES, after it has taken the mail
 Source: <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>
 
-A delivery by email becomes `delivered` when SES accepts the mail. Later SES sends events about the mail through SNS to
-the function `email_feedback`. An event changes only the delivery whose record names this mail. If
-another mail of that delivery arrived, the delivery doesn't fail by a bounce. An event may come before the consumer has recorded the mail: then
+A delivery by email becomes `delivered` when SES takes the mail. Later SES sends events about the mail through SNS to
+the function `email_feedback`. An event changes only the delivery whose record names this mail; if another mail of the
+same delivery arrived, a bounce doesn't make it fail. An event may come before the consumer has recorded the mail: then
 the function refuses the event, and Lambda calls the function again, at most twice.
 
 | event | code | what happens |
@@ -52,10 +52,10 @@ the function refuses the event, and Lambda calls the function again, at most twi
 | Complaint, Reject | `complaint`, `reject` | as a permanent failure |
 | Delivery | | the delivery gets `confirmed_at`; the status stays |
 
-*As a permanent failure* means that the delivery becomes `failed`, the email consumer's dead-letter queue gets the
-request's message, and the fallback delivers. SES reports a transient bounce only after its own retries. A bounce of the type
+*As a permanent failure* means that the delivery becomes `failed`, the consumer's dead-letter queue gets the request's
+message, and the fallback delivers. SES reports a transient bounce only after its own retries. A bounce of the type
 *Transient, General* without `action`, `status` and `diagnosticCode` may be an out-of-office reply: if a Delivery event
-of the mail came before, such a bounce changes nothing. SES explains [all types of
+of the mail came before, it changes nothing. SES explains [all types of
 bounces](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types).
 
 ## A bot that is called back
@@ -71,12 +71,12 @@ call.
 | `address_not_public` | permanent | not sent: the host in `callback_url` has a private address |
 | `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
 | `http_…` | transient | any other status but 2xx, redirects too; the consumer waits for `Retry-After` |
-| `dns_error`, `tls_error`, `connection_error` | transient | the host is not there, or its certificate is wrong; in doubt if sent |
+| `dns_error`, `tls_error`, `connection_error` | transient | not there, or its certificate is wrong; in doubt if sent |
 | `timeout` | transient | no connection within 3 seconds, or no answer within 10; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
 | `receiver_put_off` | rate limited | not sent: the host was slow or silent, and is called up to 5 minutes later |
 | `slow_receivers_put_off` | rate limited | not sent: slow hosts have used up their share of the consumer's time |
-| `callback_secret_unavailable` | transient | the consumer can't read our secret, or a key is shorter than 24 bytes or longer than 64 |
+| `callback_secret_unavailable` | transient | the consumer can't read our secret, or a key has not 24 to 64 bytes |
 
 ## Codes of our own
 
