@@ -156,14 +156,7 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
                 else:
                     succeeded += 1
     problems += [f"{each.id}: no longer there, or another reader holds it" for each in chosen if each.id not in met]
-    if json:
-        render.print_json({done: succeeded, "problems": problems})
-    else:
-        for problem in problems:
-            render.note(problem)
-        render.console().print(f"{succeeded} {done}, {len(problems)} skipped.")
-    if problems:
-        raise typer.Exit(1)
+    render.counted(done, succeeded, problems, "skipped", json=json)
 
 
 def _delivered_channels(stack: Stack, found: list[QueuedDeadLetter]) -> DeliveredChannels:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from json import dumps
 from typing import Any, Final
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -62,6 +63,21 @@ def note(text: str) -> None:
 def print_json(document: object) -> None:
     """Print the result as JSON, for scripts."""
     sys.stdout.write(dumps(document, indent=2) + "\n")
+
+
+def counted(done: str, number: int, problems: list[str], others: str, *, json: bool) -> None:
+    """Print how many were dealt with, and the problem of each of the others. Exit with status 1 if there are any.
+
+    `done` and `others` say what happened to them: redriven, skipped.
+    """
+    if json:
+        print_json({done: number, "problems": problems})
+    else:
+        for problem in problems:
+            note(problem)
+        console().print(f"{number} {done}, {len(problems)} {others}.")
+    if problems:
+        raise typer.Exit(1)
 
 
 def audit(message: str, **members: str) -> None:

@@ -167,14 +167,7 @@ def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = Fa
 
 def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:
     problems = [f"{each.failed.dead_letter.message_id}: {each.problem}" for each in dealt if each.problem]
-    if json:
-        render.print_json({done: len(dealt) - len(problems), "problems": problems})
-    else:
-        for problem in problems:
-            render.note(problem)
-        render.console().print(f"{len(dealt) - len(problems)} {done}, {len(problems)} failed.")
-    if problems:
-        raise typer.Exit(1)
+    render.counted(done, len(dealt) - len(problems), problems, "failed", json=json)
 
 
 @items.command(epilog="Example: assistance --local items show 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
