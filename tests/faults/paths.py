@@ -24,10 +24,14 @@ def _accept_and_settle(system: World, topic: Topic) -> None:
     system.settle()
 
 
-def _accept_two_and_settle(system: World, topic: Topic) -> None:
+def _accept_two(system: World, topic: Topic) -> None:
     """Two requests wait in the queue together, and are sent in one digest."""
     system.accept_for_sure(topic, DESCRIPTION, "key")
     system.accept_for_sure(topic, DESCRIPTION, "other key")
+
+
+def _accept_two_and_settle(system: World, topic: Topic) -> None:
+    _accept_two(system, topic)
     system.settle()
 
 
@@ -130,8 +134,7 @@ def _escalated(system: World, topic: Topic) -> None:
 
 def _one_in_doubt(system: World, topic: Topic) -> None:
     """The consumer is killed after it sent a digest of two requests, before it has recorded that."""
-    system.accept_for_sure(topic, DESCRIPTION, "key")
-    system.accept_for_sure(topic, DESCRIPTION, "other key")
+    _accept_two(system, topic)
     system.produce()
     writes = itertools.count(1)
     # Two writes for each request: one takes the lock, one records the result.

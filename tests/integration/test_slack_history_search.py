@@ -57,6 +57,13 @@ def store(token: str) -> None:
     boto3.client("secretsmanager").put_secret_value(SecretId="slack-token", SecretString=token)
 
 
+def replace_token(slack: SlackServer, token: str, app: Bot) -> None:
+    """Store this app's token, and revoke the former one."""
+    slack.workspace.install(token, app)
+    slack.workspace.revoke(TOKEN)
+    store(token)
+
+
 def last_error(stack: Cloud, request_id: str) -> str:
     return str(stack.show(request_id)["deliveries"][0].get("last_error"))
 
@@ -154,9 +161,7 @@ def test_a_search_with_a_new_token_of_the_same_slack_app_finds_posts_made_with_t
 ) -> None:
     warm(stack, slack)
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
-    slack.workspace.install("xoxb-new", OURS)
-    slack.workspace.revoke(TOKEN)
-    store("xoxb-new")
+    replace_token(slack, "xoxb-new", OURS)
     assert stack.consume(Channel.SLACK, [record]) == []
     assert stack.status(request_id) == "delivered"
     assert arrived(slack, "posted") == 1
@@ -166,9 +171,7 @@ def test_a_search_with_the_token_of_another_slack_app_finds_the_posts_of_that_ap
     stack: Cloud, slack: SlackServer
 ) -> None:
     warm(stack, slack)
-    slack.workspace.install("xoxb-other", OTHER)
-    slack.workspace.revoke(TOKEN)
-    store("xoxb-other")
+    replace_token(slack, "xoxb-other", OTHER)
     # The consumer uses the cached old token, and reads the new one after Slack has refused the old one.
     slack.fail("drop", holding="by the new app", method="chat.postMessage", times=2)
     request_id = stack.post("sales", "by the new app")
@@ -184,9 +187,7 @@ def test_a_request_posted_by_a_former_slack_app_is_posted_again_after_the_app_wa
     """docs/decisions/0069-own-messages.md: nothing distinguishes a former app of this project from another app."""
     warm(stack, slack)
     _, record = in_doubt(stack, slack, "posted", posted=True)
-    slack.workspace.install("xoxb-other", OTHER)
-    slack.workspace.revoke(TOKEN)
-    store("xoxb-other")
+    replace_token(slack, "xoxb-other", OTHER)
     forget()
     assert stack.consume(Channel.SLACK, [record]) == []
     assert [message["bot_id"] for message in slack.messages[-2:]] == [OURS.bot_id, OTHER.bot_id]
