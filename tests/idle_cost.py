@@ -1,6 +1,6 @@
 """Computes the cost of a stage without traffic, from its template and from a run of its reconciler.
 
-`make docs` writes the table in the README, and the detailed one in docs/deployment.md.
+`make docs` writes the totals into the README, and the table into docs/deployment.md.
 """
 
 import io
@@ -206,12 +206,14 @@ def _interval(template: Template) -> int:
 
 
 def short() -> str:
-    """The table in the README."""
-    stages = [list(rows(stage)) for stage in STAGES]
-    full = [f"**{_money(sum(row.full for row in priced))}**" for priced in stages]
-    reduced = [_money(sum(row.reduced for row in priced)) for priced in stages]
-    totals = _line("in all", *full), _line("after the free tier", *reduced)
-    return "".join([_line("in a month", *STAGES), "|---|--:|--:|\n", *totals])
+    """The sentence in the README."""
+    dev, production = (list(rows(stage)) for stage in STAGES)
+    full = [_money(sum(row.full for row in stage)) for stage in (dev, production)]
+    reduced = [_money(sum(row.reduced for row in stage)) for stage in (dev, production)]
+    return (
+        f"Without traffic, dev costs **{full[0]}** a month, and staging or production **{full[1]}**; "
+        f"after the free tier {reduced[0]} and {reduced[1]}.\n"
+    )
 
 
 def details() -> str:
