@@ -99,7 +99,7 @@ class NewRequests:
         checked_until = max(until, since) if any_new else since
         still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
         if (any_new or still != list(last.damaged)) and not run.dry_run:
-            items.store_progress(checked_until, still)
+            items.put({**PROGRESS_KEY, "looked_until": checked_until, "damaged": still})
         if not run.dry_run and last.legacy_until < timestamp(run.clock() + _LEGACY_AHEAD / 2):
             items.store_progress_for_version_1(checked_until, timestamp(run.clock() + _LEGACY_AHEAD))
         return [each for each in found if each]
@@ -107,7 +107,7 @@ class NewRequests:
     def _last(self) -> _Last:
         items = self.run.requests.items
         try:
-            return self._progress(items.get(PROGRESS_KEY) or {}, items.ledger())
+            return self._progress(items.get(PROGRESS_KEY) or {}, items.of(LEDGER))
         except Unreadable as error:
             self.run.report.unreadable += 1
             logger.error("the ledger can't be read: this sweep checks every request again", wrong=str(error))

@@ -16,7 +16,7 @@ from assistance.platform.clock import timestamp
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY
-from assistance.store.table import Items
+from assistance.store.table import PROGRESS_KEY, Items
 from reconciler import handler as reconciler
 from reconciler.dead_letters import TIME_TO_LOCATE_MS
 from reconciler.new_requests import SECOND_CHECK_AFTER
@@ -423,7 +423,7 @@ def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_
     accept_many(system, 400)
     with patch.object(Items, "accepted", lambda *_: iter(())):
         assert slow_sweep(system)[0].open == 0
-    reconciler.requests().items.store_progress(timestamp(system.now), [])
+    reconciler.requests().items.put({**PROGRESS_KEY, "looked_until": timestamp(system.now), "damaged": []})
     system.advance(SECOND_CHECK_AFTER / timedelta(seconds=1) + 60)
     monkeypatch.setattr("tests.faults.test_open_requests.A_CALL", 0.1)
     (first, left), (second, _) = slow_sweep(system), slow_sweep(system)

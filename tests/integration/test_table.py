@@ -419,9 +419,9 @@ def test_the_outbox_lists_entries_older_than_a_time_in_order_across_all_shards_a
         lambda requests: list(requests.items.unpublished(AT)),
         lambda requests: list(requests.items.accepted(CREATED, AT)),
         lambda requests: list(requests.items.due()),
-        lambda requests: requests.items.store_progress(AT, []),
+        lambda requests: requests.items.put(request_key("id")),
         lambda requests: requests.items.store_progress_for_version_1(AT, AT),
-        lambda requests: requests.items.ledger(),
+        lambda requests: requests.items.of("id"),
     ],
 )
 def test_a_dynamodb_call_without_a_response_raises_table_unavailable(

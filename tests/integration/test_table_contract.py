@@ -14,8 +14,8 @@ from moto import mock_aws
 from assistance.errors import ItemTooLarge
 from assistance.platform import aws
 from assistance.store.items import key_of, plain
-from assistance.store.schema import INDEX_SHARDS
-from assistance.store.table import BATCH, LEDGER_KEY, PROGRESS_KEY, Items
+from assistance.store.schema import INDEX_SHARDS, LEDGER
+from assistance.store.table import BATCH, LEDGER_KEY, Items
 from reconciler.lease import LEASE_KEY, lease
 from tests.integration.resources import create_table
 from tests.memory_table import MOST_BYTES, MemoryTable
@@ -210,12 +210,10 @@ def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_item_stays(it
     assert items.of("pk") == [item("pk", version=1)]
 
 
-def test_the_stored_time_up_to_which_the_reconciler_has_checked_never_moves_back(items: Items) -> None:
+def test_the_item_of_version_1_holds_the_time_that_was_stored_last(items: Items) -> None:
     for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-03", "2026-03-04")):
-        items.store_progress(since, ["one"])
         items.store_progress_for_version_1(since, until)
-    assert items.get(PROGRESS_KEY) == {**PROGRESS_KEY, "looked_until": "2026-03-03", "damaged": ["one"]}
-    assert items.ledger() == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
+    assert items.of(LEDGER) == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
 
 
 def takes_lease(stored: Stored, at: datetime, owner: str) -> bool:

@@ -47,22 +47,20 @@ def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed
         # If the request has expired, its messages are not published.
         entries = stored.record.outbox if said else ()
         return Outboxed(tuple(_entry(said or {}, item, stored, entry) for entry in entries), stored)
-    end = legacy.end_of(item)
-    message = Message(version=1, request=request_of({**item, "description": ""}), ended_at=end.since, ended=end.name)
-    return Outboxed((Publication(message, (CALLBACK,), end.since, _key(item)),))
+    message, since = legacy.callback_of(item)
+    return Outboxed((Publication(message, (CALLBACK,), since, _key(item)),))
 
 
 def _request(item: Item) -> Publication:
-    request, accepted = request_of(item), checked(Accepted, item)
+    request, accepted, trace = request_of(item), checked(Accepted, item), tracing.valid(item.get(TRACE))
     if FALLBACK_CHANNEL not in item or item.get("outbox_channels") != item.get(CHANNELS):
         # Version 1 accepted this request, or put it into the outbox again during a rollback.
-        entry = legacy.entry_of(item)
+        entry = checked(legacy.LegacyEntry, item)
         message = Message(version=1, request=request, fallback=entry.fallback)
-        channels: tuple[Destination, ...] = entry.outbox_channels
         since = entry.outbox_since or request.created_at
-        return Publication(message, channels, since, _key(item), trace=tracing.valid(item.get(TRACE)))
+        return Publication(message, entry.outbox_channels, since, _key(item), trace=trace)
     message = Message(request=request, route=accepted.route, ttl=accepted.ttl)
-    return Publication(message, accepted.channels, request.created_at, _key(item), trace=tracing.valid(item.get(TRACE)))
+    return Publication(message, accepted.channels, request.created_at, _key(item), trace=trace)
 
 
 def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:

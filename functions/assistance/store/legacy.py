@@ -5,7 +5,7 @@ Reading a request turns such items into a record. The first change of the reques
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
@@ -17,8 +17,8 @@ from assistance.history import RESEND
 from assistance.ids import RequestId
 from assistance.models import Channels, Fallback, Message, Model, Moment, Seconds
 from assistance.platform.clock import ms_of
-from assistance.routing import CALLBACK, Channel, Destination, routes
-from assistance.store.items import Item, Milliseconds, checked
+from assistance.routing import CALLBACK, Channel, Destination
+from assistance.store.items import Item, Milliseconds, checked, request_of
 from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
@@ -69,17 +69,6 @@ class _Ledger(Model):
     open: Mapping[RequestId, Moment] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LegacyEnd:
-    """Version 1's callback about a delivery that has its final status.
-
-    `since`: when the callback entered the outbox. `name`: the channel and the status, such as `slack#failed`.
-    """
-
-    since: str
-    name: str
-
-
 class _Outboxed(Model):
     sk: Annotated[str, Field(pattern=f"^{DELIVERY_PREFIX}")]
     status: Annotated[str, Field(pattern="^(sending|retrying|delivered|failed)$")]
@@ -99,27 +88,18 @@ class LegacyEntry(Model):
     fallback: Fallback | None = None
 
 
-def entry_of(item: Item) -> LegacyEntry:
-    """The outbox entry in a request item; it keeps `fallback` only if it is for the fallback. Raises `Unreadable`."""
-    entry = checked(LegacyEntry, item)
-    for_fallback = entry.fallback and entry.fallback.channel in entry.outbox_channels
-    return entry if for_fallback else entry.model_copy(update={"fallback": None})
+def callback_of(item: Item) -> tuple[Message, str]:
+    """The callback that version 1 put into the outbox when this delivery got its final status, and that time.
 
-
-def end_of(item: Item) -> LegacyEnd:
-    """The callback that version 1 put into the outbox when this delivery got its final status. Raises `Unreadable`."""
+    Raises `Unreadable`.
+    """
     kept = checked(_Outboxed, item)
     if not (kept.delivered_at or kept.failed_at):
         raise Unreadable("a callback without a final status")
     has_failed = (kept.failed_at or "") > (kept.delivered_at or "")
-    status = Outcome.FAILED if has_failed else Outcome.DELIVERED
-    return LegacyEnd(kept.outbox_since, f"{kept.sk.removeprefix(DELIVERY_PREFIX)}#{status}")
-
-
-def fallback(topic: str) -> Channel | None:
-    """The topic's fallback in the current routes. Used for requests that version 1 stored without their fallback."""
-    route = routes().get(topic)
-    return route.fallback if route else None
+    ended = f"{kept.sk.removeprefix(DELIVERY_PREFIX)}#{Outcome.FAILED if has_failed else Outcome.DELIVERED}"
+    request = request_of({**item, "description": ""})
+    return Message(version=1, request=request, ended_at=kept.outbox_since, ended=ended), kept.outbox_since
 
 
 def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
@@ -160,7 +140,7 @@ def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
 def known_to(message: Message, destination: Destination, record: Record) -> tuple[Record, str]:
     """The delivery that a message of version 1 asks for: the record with this delivery, and the delivery's name."""
     if message.ended_at:
-        name = _end_name(message.ended_at, message.ended)
+        name = f"{CALLBACK}-{message.ended_at}" + (f"#{message.ended}" if message.ended else "")
         if record.end is None:
             # The request has no final status yet. A later version 1 message, of another channel, will report it.
             return record, name
@@ -199,10 +179,6 @@ def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
     return until, watched
 
 
-def _end_name(ended_at: str, ended: str | None) -> str:
-    return f"{transitions.CALLBACK}-{ended_at}#{ended}" if ended else f"{transitions.CALLBACK}-{ended_at}"
-
-
 def _fallback(stands_in: Fallback) -> Delivery:
     cause = StandsInFor(str(stands_in.failed_channel), stands_in.error)
     return Delivery(transitions.FALLBACK, str(stands_in.channel), Kind.FALLBACK, cause)
@@ -216,8 +192,7 @@ def _with(record: Record, *deliveries: Delivery) -> Record:
 def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
     attempts, fallback = _attempts(kept), record.delivery(transitions.FALLBACK)
     if kept.sk.startswith(CALLBACK_PREFIX):
-        name = f"{transitions.CALLBACK}-{kept.sk.removeprefix(CALLBACK_PREFIX)}"
-        own = Delivery(name, CALLBACK, Kind.CALLBACK)
+        own = Delivery(f"{CALLBACK}-{kept.sk.removeprefix(CALLBACK_PREFIX)}", CALLBACK, Kind.CALLBACK)
     else:
         channel = kept.sk.removeprefix(DELIVERY_PREFIX)
         if channel in record.channels:
@@ -226,12 +201,11 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
             own = fallback
         else:
             own = Delivery(f"{RESEND}v1-{channel}", channel, Kind.RESEND)
-    sending = kept.status == "sending"
     own = replace(
         own,
         attempts=attempts,
-        locked_until=kept.claim_expires_at if sending else kept.not_before,
-        due_at=ms_of(kept.next_attempt_at) if kept.next_attempt_at else None,
+        locked_until=kept.claim_expires_at if kept.status == "sending" else kept.not_before,
+        due_at=_ms(kept.next_attempt_at),
         waiting_for=kept.last_error if kept.status == "retrying" and not attempts else None,
         alone=kept.refused_together,
     )
@@ -246,24 +220,29 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
 
 def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
     """The attempts in the timeline, completed from the item's other attributes."""
-    failed_at = ms_of(kept.failed_at) if kept.failed_at else None
-    delivered_at = ms_of(kept.delivered_at) if kept.delivered_at else None
-    has_failed = failed_at is not None and failed_at > (delivered_at or 0)
+    delivered_at, failed_at = _ms(kept.delivered_at), _ms(kept.failed_at)
+    bounced_at = failed_at if (failed_at or 0) > (delivered_at or 0) else None
     attempts: list[Attempt] = []
     for number, entry in enumerate(kept.timeline):
         outcome = entry.outcome or Outcome.UNKNOWN
         attempt = Attempt(f"v1-{number}", ms_of(entry.at), outcome, error=entry.error, in_doubt=entry.in_doubt)
         if outcome is Outcome.DELIVERED:
-            came_back = failed_at if has_failed else None
-            last = {"ended_at": delivered_at, "result": kept.result, "returned_at": came_back, "error": None}
-            last["confirmed_at"] = ms_of(kept.confirmed_at) if kept.confirmed_at else None
-            if came_back:
-                last |= {"error": kept.last_error}
-            attempt = replace(attempt, **last)  # type: ignore[arg-type]
+            attempt = replace(
+                attempt,
+                error=kept.last_error if bounced_at else None,
+                ended_at=delivered_at,
+                result=kept.result,
+                returned_at=bounced_at,
+                confirmed_at=_ms(kept.confirmed_at),
+            )
         elif outcome is Outcome.FAILED:
             attempt = replace(attempt, ended_at=failed_at)
         attempts.append(attempt)
-    if has_failed and any(attempt.returned_at for attempt in attempts):
+    if any(attempt.returned_at for attempt in attempts):
         # Version 1 added a timeline entry for a bounce. Drop that entry: here the delivered attempt has `returned_at`.
         attempts = [attempt for attempt in attempts if attempt.outcome is not Outcome.FAILED or attempt.in_doubt]
     return tuple(attempts)
+
+
+def _ms(moment: str | None) -> int | None:
+    return ms_of(moment) if moment else None

@@ -183,7 +183,9 @@ def fresh_of(item: Item) -> Record:
     request, accepted = request_of(item), checked(Accepted, item)
     route = accepted.route
     if schema.FALLBACK_CHANNEL not in item:
-        route = route.model_copy(update={"fallback": legacy.fallback(request.topic)})
+        # Version 1 has stored the request without its fallback.
+        current = routes().get(request.topic)
+        route = route.model_copy(update={"fallback": current and current.fallback})
     return fresh(request, route, accepted.ttl)
 
 

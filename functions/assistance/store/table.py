@@ -180,10 +180,6 @@ class Items:
                 return
             order["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def store_progress(self, until: str, damaged: Sequence[str]) -> None:
-        """Store up to when the reconciler has checked new requests, and the ids of the requests it could not read."""
-        self.put({**PROGRESS_KEY, "looked_until": until, "damaged": list(damaged)})
-
     def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
         """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`."""
         with _unavailable_on_aws_errors():
@@ -193,10 +189,6 @@ class Items:
                 ExpressionAttributeNames={"#until": "until", "#open": "open"},
                 ExpressionAttributeValues={":until": looked_until, ":legacy": until, ":none": {}},
             )
-
-    def ledger(self) -> list[Item]:
-        """The items in which version 1 stores up to when it has checked requests, and which are unfinished."""
-        return self.of(schema.LEDGER)
 
 
 @contextmanager
