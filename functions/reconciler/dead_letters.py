@@ -11,7 +11,6 @@ from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
 from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.observability import logger
-from assistance.routing import Channel
 from reconciler.run import Open, Run
 from reconciler.settings import ChannelQueues
 
@@ -30,14 +29,14 @@ class DeadLetters:
 
     run: Run
     sqs: SQSClient
-    queues: Mapping[Channel, ChannelQueues]
+    queues: Mapping[str, ChannelQueues]
 
     def find(self, waiting: MutableMapping[str, Open]) -> None:
         """Record the deliveries of dead letters as failed, in the table and in `waiting`: the open requests, by id."""
         run = self.run
         wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
         for channel in wanted & self.queues.keys():
-            letters, complete = self._letters(Channel(channel))
+            letters, complete = self._letters(channel)
             run.letters[channel] = len(letters)
             if not complete:
                 run.unread.add(channel)
@@ -64,7 +63,7 @@ class DeadLetters:
             logger.error("found in a dead-letter queue", request_id=found.id, delivery=name, error_code=letter.reason)
         return Open(found.id, record)
 
-    def _letters(self, channel: Channel) -> tuple[list[DeadLetter], bool]:
+    def _letters(self, channel: str) -> tuple[list[DeadLetter], bool]:
         """The channel's dead letters, and whether these are all of them."""
         found, complete = list[DeadLetter](), True
         for url in self.queues[channel].dlqs:

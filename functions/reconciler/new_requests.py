@@ -1,12 +1,13 @@
 """Checks the requests that were accepted since the last sweep. Unfinished ones are watched from now on."""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Annotated, Final, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
@@ -16,9 +17,8 @@ from assistance.ids import RequestId, is_request_id
 from assistance.models import Model, Moment
 from assistance.platform.clock import ms_of, timestamp
 from assistance.platform.observability import logger
-from assistance.store import codec, legacy
+from assistance.store import legacy
 from assistance.store.items import Item, checked, key_of
-from assistance.store.requests import RequestGone
 from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
 from assistance.store.table import PROGRESS_KEY
 from reconciler.run import Open, Run
@@ -65,9 +65,15 @@ class _Last(NamedTuple):
     damaged: tuple[str, ...] = ()  # the ids of the requests that could not be read
 
 
-_Check: TypeAlias = tuple[str, _Listed]
-"""A scheduled check of a request. It is due `FIRST_CHECK_AFTER` after the time in it. That is the time of the request's
-acceptance, or for the second check `SECOND_CHECK_AFTER` later."""
+class _Check(NamedTuple):
+    """A scheduled check of a request. It is due `FIRST_CHECK_AFTER` after `since`.
+
+    That is the time of the request's acceptance, or for the second check `SECOND_CHECK_AFTER` later.
+    """
+
+    since: str
+    id: str
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +95,12 @@ class NewRequests:
             for chunk in _chunks(self._checks(since, until)) if until > since else ():
                 if run.remaining_ms() < TIME_TO_FINISH_MS:
                     # The next sweep begins with the first request that was not checked.
-                    (until, _), *_ = chunk
+                    until = chunk[0].since
                     report.complete = False
                     report.behind_seconds = max((run.now() - ms_of(until)) // 1_000, 0)
                     break
                 any_new = True
-                found += pool.map(self._watch, self._to_watch([listed for _, listed in chunk]))
+                found += pool.map(self._watch, self._to_watch(chunk))
         # Without new requests there is nothing to store.
         checked_until = max(until, since) if any_new else since
         still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
@@ -130,63 +136,47 @@ class NewRequests:
         if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
             # Most sweeps find nothing, and one query of each shard shows that.
             return iter(())
-        first = self._readable(accepted(since, _earlier(until)))
-        second = self._readable(accepted(second_since, _earlier(second_until)))
-        return heapq.merge(
-            ((one.created_at, one) for one in first),
-            ((_earlier(one.created_at, -SECOND_CHECK_AFTER), one) for one in second),
-            key=_due,
-        )
+        first = self._of_listed(accepted(since, _earlier(until)), timedelta())
+        second = self._of_listed(accepted(second_since, _earlier(second_until)), SECOND_CHECK_AFTER)
+        return heapq.merge(first, second)
 
-    def _readable(self, items: Iterator[Item]) -> Iterator[_Listed]:
+    def _of_listed(self, items: Iterator[Item], later: timedelta) -> Iterator[_Check]:
         for item in items:
             try:
-                yield checked(_Listed, item)
+                listed = checked(_Listed, item)
             except Unreadable as error:
                 self.run.report.unreadable += 1
                 logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
+            else:
+                yield _Check(_earlier(listed.created_at, -later), listed.id, listed.created_at)
 
-    def _to_watch(self, chunk: Sequence[_Listed]) -> list[str]:
+    def _to_watch(self, chunk: list[_Check]) -> list[str]:
         """The ids of the requests that have no record, or are unfinished and not watched yet."""
         keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
-        known = set[tuple[str, int]]()
         # Eventually consistent reads cost half as much. `_watch` reads consistently.
-        for item in self.run.requests.items.many(keys, consistent=False):
-            try:
-                record = codec.record_of(item)
-            except Unreadable:
-                # `_watch` counts it.
-                continue
-            if record.watched or (not record.unfinished and record.has_ended):
-                known.add((item[PARTITION_KEY], record.created_at))
+        found = self.run.records(self.run.requests.items.many(keys, consistent=False))
+        known = {
+            (each.id, each.record.created_at) for each in found if each.record.watched or not each.record.unfinished
+        }
         # The record may be that of an earlier request with the same id.
         return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in known]
 
     def _watch(self, id_: str) -> Open | None:
         requests = self.run.requests
-        try:
+        with self.run.skipping_unreadable(id_):
             stored = requests.read(id_) if self.run.dry_run else requests.update(id_, transitions.watch)
-        except RequestGone:
-            return None
-        except Unreadable as error:
-            self.run.report.unread(id_)
-            logger.error("a request can't be read or written", request_id=id_, wrong=str(error))
-            return None
-        return Open(id_, stored.record) if stored.record.unfinished else None
+            return Open(id_, stored.record) if stored.record.unfinished else None
+        return None
 
 
 def _earlier(moment: str, by: timedelta = timedelta(milliseconds=1)) -> str:
     return timestamp(datetime.fromisoformat(moment) - by)
 
 
-def _due(check: _Check) -> str:
-    return check[0]
-
-
 def _chunks(checks: Iterator[_Check]) -> Iterator[list[_Check]]:
     """The checks in chunks. Checks of the same time are in the same chunk, so that a sweep can end after any chunk."""
     chunk: list[_Check] = []
-    for _, together in groupby(checks, key=_due):
+    for _, together in groupby(checks, key=attrgetter("since")):
         if len(chunk) >= _CHUNK:
             yield chunk
             chunk = []

@@ -9,11 +9,8 @@ from typing import Final
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
-from assistance.errors import Unreadable
 from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.observability import logger
-from assistance.routing import Channel
-from assistance.store.requests import RequestGone
 from reconciler.run import Location, Open, Run, measure_lost
 from reconciler.settings import ChannelQueues
 
@@ -26,7 +23,7 @@ class OpenRequests:
 
     run: Run
     sqs: SQSClient
-    queues: Mapping[Channel, ChannelQueues]
+    queues: Mapping[str, ChannelQueues]
     overdue: timedelta
 
     def watched(self) -> Iterator[Open]:
@@ -39,10 +36,9 @@ class OpenRequests:
         """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
         run, report = self.run, self.run.report
         report.open += 1
-        for delivery in found.record.unfinished:
-            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(_open_since(found.record, delivery)))
         overdue = list[str]()
         for delivery in found.record.unfinished:
+            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(_open_since(found.record, delivery)))
             unpublished = found.id in run.unpublished and not delivery.attempts
             location = Location.UNPUBLISHED if unpublished else self._location(found.record, delivery)
             if location is not Location.UNPUBLISHED and self._is_overdue(found.record, delivery):
@@ -54,47 +50,33 @@ class OpenRequests:
                     continue
                 report.complete = report.complete and not run.empty[channel]
             self._count(found, delivery, location)
-        if not overdue:
-            return
-        try:
-            self._publish_again(found, overdue)
-        except RequestGone:
-            # The request has expired since the index was read.
-            return
-        except Unreadable as error:
-            report.unreadable += 1
-            logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
+        if overdue:
+            with run.skipping_unreadable(found.id):
+                self._publish_again(found, overdue)
 
     def _publish_again(self, found: Open, names: list[str]) -> None:
         """Read the request from the table, since an index may be outdated, and publish the lost deliveries."""
         run = self.run
-        request = run.requests.get(found.id)
-        if request is None:
-            return
-        now = request.record
-        if now != found.record and now.version == found.record.version and not run.dry_run:
-            # Version 1 has made attempts after a rollback. This write takes them over into the record.
-            run.requests.update(found.id, lambda record: record)
+        stored = run.requests.read(found.id)
+        now = Open(found.id, stored.record)
         lost = list[str]()
-        for delivery in (each for each in now.unfinished if each.name in names):
-            location = Location.UNPUBLISHED if request.unpublished else self._location(now, delivery)
-            is_lost = location is not Location.UNPUBLISHED and self._is_overdue(now, delivery)
-            self._count(Open(found.id, now), delivery, Location.LOST if is_lost else location)
+        for delivery in (each for each in now.record.unfinished if each.name in names):
+            location = Location.UNPUBLISHED if stored.unpublished else self._location(now.record, delivery)
+            is_lost = location is not Location.UNPUBLISHED and self._is_overdue(now.record, delivery)
+            self._count(now, delivery, Location.LOST if is_lost else location)
             if is_lost:
-                logger.error(
-                    "lost: the delivery's message is in no queue",
-                    request_id=found.id,
-                    delivery=delivery.name,
-                    dry_run=run.dry_run,
-                )
+                about = {"request_id": found.id, "delivery": delivery.name, "dry_run": run.dry_run}
+                logger.error("lost: the delivery's message is in no queue", extra=about)
                 lost.append(delivery.name)
         if lost:
             run.report.lost.append(found.id)
-        if lost and not run.dry_run:
             # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
             # sweep finds nothing lost.
-            measure_lost(run.report)
-            run.requests.update(found.id, partial(self._published_again, lost))
+            if not run.dry_run:
+                measure_lost(run.report)
+        if not run.dry_run:
+            # If version 1 has made attempts after a rollback, this also takes them over into the record.
+            run.requests.update(found.id, partial(self._published_again, lost), stored)
 
     def _published_again(self, names: list[str], record: Record) -> Record:
         for delivery in record.unfinished:
@@ -126,7 +108,7 @@ class OpenRequests:
         """Whether the channel's queue is empty, and this sweep has read all of the channel's dead letters."""
         if channel in self.run.unread:
             return False
-        queues = next((queues for name, queues in self.queues.items() if name == channel), None)
+        queues = self.queues.get(channel)
         if queues is None:
             # Nobody would receive the message. The request stays unfinished, and its age raises an alarm.
             logger.error("a channel that requests wait for is not deployed", channel=channel)

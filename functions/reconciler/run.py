@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -99,6 +100,16 @@ class Run:
                 self.report.unread(str(item[PARTITION_KEY]))
                 logger.error("a record can't be read", key=key_of(item), wrong=str(error))
 
+    @contextmanager
+    def skipping_unreadable(self, request_id: str) -> Iterator[None]:
+        """Leave the block if the request is gone or can't be read or written. Counts and logs the latter."""
+        try:
+            with suppress(RequestGone):
+                yield
+        except Unreadable as error:
+            self.report.unread(request_id)
+            logger.error("a request can't be read or written", request_id=request_id, wrong=str(error))
+
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
         """Apply an event, and write its record unless in a dry run. Returns it, and whether the event changed it."""
 
@@ -106,14 +117,9 @@ class Run:
             after = event(record)
             return after, after is not record
 
-        try:
-            if self.dry_run:
-                return changed(found.record)
+        if self.dry_run:
+            return changed(found.record)
+        with self.skipping_unreadable(found.id):
             stored, has_changed = self.requests.change(found.id, changed)
-        except RequestGone:
-            return found.record, False
-        except Unreadable as error:
-            self.report.unreadable += 1
-            logger.error("a request can't be read or written", request_id=found.id, wrong=str(error))
-            return found.record, False
-        return stored.record, has_changed
+            return stored.record, has_changed
+        return found.record, False

@@ -5,7 +5,6 @@ from functools import cache
 from pydantic import BaseModel, Json, PositiveInt
 
 from assistance.platform.environment import Environment
-from assistance.routing import Channel
 
 
 class ChannelQueues(BaseModel):
@@ -22,7 +21,7 @@ class Settings(Environment):
     topic_arn: str
     grace_seconds: PositiveInt  # how old an outbox entry must be before the reconciler publishes it
     overdue_seconds: PositiveInt  # an attempt that is late by more than this may count as lost
-    queues: Json[dict[Channel, ChannelQueues]]
+    queues: Json[dict[str, ChannelQueues]]  # by channel
     take: bool = False  # True if humans take requests, so that requests that nobody has taken in time are escalated
 
 

@@ -46,6 +46,7 @@ class Stored:
     item: Item
     version_1: Mapping[str, Item] | None = None  # the items by sort key, if version 1 has accepted or delivered it
     behind: bool = False  # True if version 1 has changed its items since this version wrote `item`
+    unpublished: bool = False  # True if the request itself still has to be published: its item is in the outbox
 
 
 class RequestGone(Exception):
@@ -123,7 +124,7 @@ class Requests:
             request=request_of(item),
             record=stored.record,
             published_at=published_at(accepted.published_at, stored.record),
-            unpublished=schema.OUTBOX_SHARD in item,
+            unpublished=stored.unpublished,
             caller=accepted.caller,
         )
 
@@ -207,7 +208,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
     new = fresh_of(request_item)
     found = next((item for item in items if item[schema.SORT_KEY] == schema.RECORD), None)
     try:
-        stored = _in_item(found or {}, new)
+        stored = replace(_in_item(found or {}, new), unpublished=schema.OUTBOX_SHARD in request_item)
     except RequestGone:
         # The record is of a later request than the request item, which no race can cause. So an item is damaged.
         raise Unreadable("record: of another request") from None
