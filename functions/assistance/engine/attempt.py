@@ -30,7 +30,7 @@ _LATE_MS: Final = 60_000
 
 @dataclass(eq=False)
 class Attempt(BasePersistenceLayer):
-    """One attempt at a delivery. Once it has asked for the claim, `claim` holds it, or `refused` says why not."""
+    """One attempt at a delivery. Once it has asked for the claim, either it has `claim`, or `refused` says why not."""
 
     requests: Requests
     message: Message
@@ -40,9 +40,9 @@ class Attempt(BasePersistenceLayer):
     remaining_ms: int  # how long the Lambda function may still run
     place: str | None  # where on the channel it posts; None if the channel has only one place
     again: bool  # True if SQS has delivered the message before
-    claim: Claim | None = field(default=None, init=False)
+    claim: Claim = field(init=False)
     refused: Refused | None = field(default=None, init=False)
-    stored: Stored | None = field(default=None, init=False)
+    stored: Stored = field(init=False)  # the record as this attempt wrote it last
     id: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
 
     def __post_init__(self) -> None:
@@ -52,11 +52,8 @@ class Attempt(BasePersistenceLayer):
 
     @property
     def delivery(self) -> Delivery:
-        """The delivery, as this attempt wrote it last. Raises `LookupError` if the attempt has written nothing."""
-        found = self.stored.record.delivery(self.name) if self.stored else None
-        if found is None:
-            raise LookupError("nothing is claimed")
-        return found
+        """The delivery, as this attempt wrote it last."""
+        return next(each for each in self.stored.record.deliveries if each.name == self.name)
 
     def _put_record(self, data_record: DataRecord) -> None:
         """Claim the delivery. Raises `IdempotencyItemAlreadyExistsError` if the claim is refused."""
@@ -126,12 +123,10 @@ class Attempt(BasePersistenceLayer):
                 due = now + 1_000 * delay
                 return transitions.put_off(record, name, attempt, code, now=now, due=due, alone=alone)
             case RetryLater(code, delay, in_doubt):
-                due = now + 1_000 * delay
-                how = {"now": now, "due": due, "settles": settles}
-                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, **how)
+                times = {"now": now, "due": now + 1_000 * delay, "settles": settles}
+                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, **times)
             case GaveUp(code, in_doubt):
-                how = {"now": now, "settles": settles}
-                return transitions.gave_up(record, name, attempt, code, in_doubt=in_doubt, **how)
+                return transitions.gave_up(record, name, attempt, code, now=now, in_doubt=in_doubt, settles=settles)
 
     def _now(self) -> int:
         return epoch_ms(self.clock())

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
 from assistance.domain.record import Kind
-from assistance.domain.transitions import Claim, Refused
+from assistance.domain.transitions import Refused
 from assistance.engine import dead_letters
 from assistance.engine.attempt import Attempt
 from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone, threads
@@ -67,7 +67,13 @@ class Consumer:
         tally = Tally()
         records = [SQSRecord(record) for record in event["Records"]]
         with self.pool(threads(len(records))) as pool:
-            sending = self._sending(len(records), pool)
+            send = self.send
+            # Each record of the batch enters the context, which yields the function by which it sends.
+            sending = (
+                Batch(len(records), send, pool).record
+                if isinstance(send, BatchSend)
+                else lambda: nullcontext(partial(send_alone, send))
+            )
 
             def attempt(record: SQSRecord) -> None:
                 try:
@@ -89,13 +95,6 @@ class Consumer:
                     failures.append({"itemIdentifier": record.message_id})
         tally.emit()
         return {"batchItemFailures": failures}
-
-    def _sending(self, records: int, pool: Executor) -> Callable[[], AbstractContextManager[Sending]]:
-        """A context manager for each record of the batch. It yields the function by which the record sends."""
-        send = self.send
-        if isinstance(send, BatchSend):
-            return Batch(records, send, pool).record
-        return lambda: nullcontext(partial(send_alone, send))
 
     def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> None:
         """Deliver one message. Returns if it may be acknowledged; raises if SQS must deliver it again."""
@@ -157,11 +156,9 @@ class Consumer:
     def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
         """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
         claim = attempt.claim
-        if claim is None:
-            raise LookupError("nothing is claimed")
         # No attempt is left if the last allowed one died, or if `retry_attempts` has been lowered meanwhile.
         is_exhausted = claim.exhausted or claim.number > self.retry.attempts
-        outcome = EXHAUSTED if is_exhausted else self._outcome(attempt, claim, send)
+        outcome = EXHAUSTED if is_exhausted else self._outcome(attempt, send)
         if not (is_exhausted or isinstance(outcome, RateLimited | RefusedInBatch)):
             tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
         now = epoch_ms(self.clock())
@@ -178,13 +175,12 @@ class Consumer:
             self._dead_letter(record, decision.code)
         return decision
 
-    def _outcome(self, attempt: Attempt, claim: Claim, send: Sending) -> SendResult:
-        request, delivery = attempt.request, attempt.delivery
+    def _outcome(self, attempt: Attempt, send: Sending) -> SendResult:
+        request, claim, ttl = attempt.request, attempt.claim, attempt.stored.record.ttl
         try:
             if claim.doubts:
                 logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
-            ttl = attempt.stored.record.ttl if attempt.stored else None
-            outgoing = outgoing_of(request, delivery)
+            outgoing = outgoing_of(request, attempt.delivery)
             return send(replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=ttl))
         except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
             unforeseen.log(error, request_id=request.id, channel=self.channel)
@@ -201,8 +197,7 @@ class Consumer:
                 level = logger.info if attempt.refused is Refused.DELIVERED else logger.warning
                 level("not sent", extra=about | {"reason": attempt.refused and attempt.refused.name.lower()})
             case Sent():
-                number = attempt.claim.number if attempt.claim else 0
-                logger.info("delivered", extra=about | {"attempts": number})
+                logger.info("delivered", extra=about | {"attempts": attempt.claim.number})
                 tally.add(Metric.DELIVERED, **where)
                 if attempt.delivery.kind not in {Kind.RESEND, Kind.ESCALATION}:
                     took = epoch_ms(self.clock()) - ms_of(message.request.created_at)
