@@ -16,8 +16,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from assistance.domain.record import Status
 from assistance.history import Delivery, RequestRecord
-from assistance.models import PERSONAL, AssistanceRequest, Customer, Status
+from assistance.models import PERSONAL, AssistanceRequest, Customer
 from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
 from cli.dead_letter_queues import ID_PREFIX_LENGTH, QueuedDeadLetter

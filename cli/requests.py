@@ -13,10 +13,9 @@ from urllib.error import HTTPError, URLError
 
 from assistance import ids
 from assistance.domain import transitions
-from assistance.domain.record import Record
+from assistance.domain.record import Record, Status
 from assistance.errors import Unreadable
 from assistance.history import RESEND, RequestRecord
-from assistance.models import Status
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from assistance.models import Status
+from assistance.domain.record import Status
 from assistance.routing import read as read_routes
 from cli import requests, takes
 from cli.errors import Failure

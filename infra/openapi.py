@@ -17,8 +17,9 @@ from api import problems
 from api.body import Call
 from api.calls import MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARACTERS
 from api.problems import CONTENT_TYPE, TYPE_PREFIX, Problem
+from assistance.domain.record import Status
 from assistance.history import Delivery
-from assistance.models import AssistanceRequest, Fallback, Status
+from assistance.models import AssistanceRequest, Fallback
 from assistance.routing import Channel, routes, topics
 from assistance.text import INVISIBLE
 

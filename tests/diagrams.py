@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from assistance.models import Status
+from assistance.domain.record import Status
 from assistance.routing import CALLBACK
 from tests.faults.statuses import STEPS
 from tests.infra.template import Properties, Template, as_list, synthesized, target

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from assistance.domain.record import Status
 from assistance.history import RequestRecord
-from assistance.models import Status
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel
 from cli import hints, render, requests

@@ -15,10 +15,11 @@ from api import problems
 from api.calls import caller, parse
 from api.problems import Problem
 from api.settings import settings
+from assistance.domain.record import Status
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import Delivery, RequestRecord
 from assistance.ids import is_request_id
-from assistance.models import AssistanceRequest, Status
+from assistance.models import AssistanceRequest
 from assistance.platform import unforeseen
 from assistance.platform.clock import timestamp, timestamp_of, utc_now
 from assistance.platform.metrics import Metric, measure

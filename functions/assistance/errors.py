@@ -36,11 +36,10 @@ class UnusableSecret(Exception):
 
 
 class Unreadable(Exception):
-    """An item of the table can't be read. The text names its invalid attributes, and never quotes their values."""
+    """An item of the table can't be read, or is too large to be written.
 
-
-class ItemTooLarge(Unreadable):
-    """An item can't be written, because it would be larger than DynamoDB allows."""
+    The text names its invalid attributes, and never quotes their values.
+    """
 
 
 class TableUnavailable(Exception):

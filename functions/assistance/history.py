@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from assistance.domain import record as domain
-from assistance.domain.record import End, Handled, Kind, Outcome, Record, StandsInFor, Untaken
-from assistance.models import AssistanceRequest, Fallback, Outgoing, Status
+from assistance.domain.record import End, Handled, Kind, Outcome, Record, StandsInFor, Status, Untaken
+from assistance.models import AssistanceRequest, Fallback, Outgoing
 from assistance.platform.clock import timestamp_of
 from assistance.routing import Channel
 
@@ -60,7 +60,7 @@ class RequestRecord:
     @property
     def status(self) -> Status:
         """The request's status."""
-        status = Status(self.record.status)
+        status = self.record.status
         return Status.PUBLISHED if status is Status.ACCEPTED and self.published_at else status
 
     @property

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from assistance.domain.record import Attempt, End, Handled, Untaken
+from assistance.domain.record import Attempt, End, Handled, Status, Untaken
 from assistance.ids import RequestId
 from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
@@ -16,17 +15,6 @@ PERSONAL = frozenset({"description", "customer", "conversation_url", "details"})
 """The members of a request that may hold personal data. Only channels and those who ask for them get them."""
 # The end of the year 9999. Python has no later times.
 MAX_SECONDS = 253_402_300_799
-
-
-class Status(StrEnum):
-    """The status of a request or of a delivery, in the order of progress."""
-
-    ACCEPTED = "accepted"
-    PUBLISHED = "published"
-    SENDING = "sending"
-    RETRYING = "retrying"
-    DELIVERED = "delivered"
-    FAILED = "failed"
 
 
 def _moment(value: str) -> str:

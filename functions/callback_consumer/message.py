@@ -8,7 +8,7 @@ from math import floor
 from standardwebhooks import Webhook
 
 from assistance.domain.record import End, Handled
-from assistance.models import AssistanceRequest, Status
+from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp_of
 
 
@@ -19,7 +19,7 @@ def webhook_id(request: AssistanceRequest, event: End | Handled) -> str:
 
 def compose(request: AssistanceRequest, event: End | Handled) -> str:
     """The body: the request as the API answered when it accepted it, with its present status and the event."""
-    at, data = timestamp_of(event.at), request.summary_with_reference(Status(event.status))
+    at, data = timestamp_of(event.at), request.summary_with_reference(event.status)
     if isinstance(event, Handled):
         data[_name(event)] = {"at": at, "by": event.by, "via": event.via}
     return json.dumps({"type": f"assistance_request.{_name(event)}", "timestamp": at, "data": data})

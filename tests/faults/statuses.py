@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from assistance.models import Status
+from assistance.domain.record import Status
 
 STEPS: Final[dict[str, dict[str, str]]] = {
     Status.ACCEPTED: {Status.PUBLISHED: "SNS has accepted the message"},

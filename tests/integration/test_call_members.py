@@ -8,7 +8,8 @@ import time_machine
 from hypothesis import HealthCheck, example, given, settings
 
 from api.body import read
-from assistance.models import Customer, Detail, Message, Status
+from assistance.domain.record import Status
+from assistance.models import Customer, Detail, Message
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import request_key
 from tests.fuzz_settings import CALL, FUZZED

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from assistance.domain.record import Delivery, Entry, Kind, Record
-from assistance.models import AssistanceRequest, Status
+from assistance.domain.record import Delivery, Entry, Kind, Record, Status
+from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import Channel
 from assistance.store import codec

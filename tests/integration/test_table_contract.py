@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from assistance.errors import ItemTooLarge
+from assistance.errors import Unreadable
 from assistance.platform import aws
 from assistance.store.items import key_of, plain
 from assistance.store.schema import INDEX_SHARDS, LEDGER
@@ -205,7 +205,7 @@ def test_the_due_index_lists_exactly_the_due_delivery_records_with_all_their_att
 def test_an_item_above_dynamodbs_size_limit_is_refused_and_the_old_item_stays(items: Items) -> None:
     items.add(item("pk", version=1))
     for write in (items.replace, lambda large, _: items.add(large)):
-        with pytest.raises(ItemTooLarge):
+        with pytest.raises(Unreadable, match="too large"):
             write(item("pk", version=2, text="x" * MOST_BYTES, ttl=0), 1)
     assert items.of("pk") == [item("pk", version=1)]
 

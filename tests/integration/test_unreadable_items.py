@@ -15,9 +15,10 @@ import pytest
 
 from api.handler import _details as details
 from assistance.domain import transitions
+from assistance.domain.record import Status
 from assistance.engine.outbox import outboxed
 from assistance.errors import Unreadable
-from assistance.models import AssistanceRequest, Status
+from assistance.models import AssistanceRequest
 from assistance.platform.clock import ms_of, timestamp, utc_now
 from assistance.routing import CALLBACK, Channel
 from assistance.store import codec, legacy, mirror

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
+from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor, Status
 from assistance.history import RequestRecord
-from assistance.models import AssistanceRequest, Fallback, Status
+from assistance.models import AssistanceRequest, Fallback
 from assistance.routing import Channel, Topic
 
 NOW = "2026-01-01T00:00:00.000Z"

@@ -10,9 +10,10 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """A request's status, in the order of its progress."""
+    """The status of a request or of a delivery, in the order of progress."""
 
     ACCEPTED = "accepted"
+    PUBLISHED = "published"  # the record does not know it: `history.py` adds it
     SENDING = "sending"
     RETRYING = "retrying"
     DELIVERED = "delivered"

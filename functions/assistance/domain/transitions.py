@@ -25,18 +25,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from assistance.domain.record import (
-    Attempt,
-    Delivery,
-    End,
-    Entry,
-    Handled,
-    Kind,
-    Outcome,
-    Record,
-    StandsInFor,
-    Status,
-)
+from assistance.domain.record import Attempt, Delivery, End, Entry, Handled, Kind, Outcome, Record, StandsInFor, Status
 
 CALLBACK: Final = "callback"
 FALLBACK: Final = "fallback"

@@ -32,22 +32,18 @@ def run(channel: Destination, check: Check) -> dict[str, Any]:
     """
     broken = list[str]()
     try:
-        for defect in _defects(check):
-            logger.error("the channel can't send requests", channel=channel, defect=defect)
-            broken.append(defect)
+        for defect in check():
+            broken.append(defect)  # an error must not lose the earlier defects
+    except PermanentFailure as failure:
+        broken.append(failure.code)
     except DeliveryError as failure:
         logger.warning("the heartbeat got no usable answer", channel=channel, error_code=failure.code)
         if not broken:
             return {"broken": None}
+    for defect in broken:
+        logger.error("the channel can't send requests", channel=channel, defect=defect)
     measure(Metric.UNREACHABLE, int(bool(broken)), channel=channel)
     return {"broken": broken}
-
-
-def _defects(check: Check) -> Iterator[str]:
-    try:
-        yield from check()
-    except PermanentFailure as failure:
-        yield failure.code
 
 
 def topics(channel: Channel) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
-from assistance.errors import ItemTooLarge, TableUnavailable
+from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.store import schema
 from assistance.store.items import Item, plain
@@ -31,13 +31,13 @@ class Items:
     def add(self, item: Item, *, expired_at: int = 0) -> Item | None:
         """Put an item if its key is free, or taken by an item that expired before `expired_at` (seconds since 1970).
 
-        Returns None if the item was put, else the item that has the key. Raises `ItemTooLarge`.
+        Returns None if the item was put, else the item that has the key. Raises `Unreadable`.
         """
         free = f"attribute_not_exists({schema.PARTITION_KEY}) OR #name < :value"
         return self._put(item, free, schema.TTL, expired_at)
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Replace the item with this key if its version is `version`. Raises `ItemTooLarge`.
+        """Replace the item with this key if its version is `version`. Raises `Unreadable`.
 
         Returns None if it was replaced, else the item that now has the key: {} if no item has it.
         """
@@ -64,7 +64,7 @@ class Items:
                 # An item has 400 KB at most. Nothing else in our call can be invalid:
                 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
                 if error_code(error) == "ValidationException":
-                    raise ItemTooLarge("too large for DynamoDB") from error
+                    raise Unreadable("too large for DynamoDB") from error
                 raise
         return None
 
