@@ -15,14 +15,13 @@ from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
+from reconciler import new_requests, untaken
 from reconciler.dead_letters import DeadLetters
 from reconciler.lease import lease
-from reconciler.new_requests import NewRequests
 from reconciler.open_requests import OpenRequests
 from reconciler.outbox import Outbox, Sweep
 from reconciler.run import Report, Run
 from reconciler.settings import settings
-from reconciler.untaken import Untaken
 
 requests = cache(lambda: deployed(settings().table_name))
 
@@ -42,13 +41,13 @@ def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bo
     run, queues = Run(requests(), remaining_ms, dry_run, sweep.left), settings().queues
     open_requests = OpenRequests(run, sqs(), queues, timedelta(seconds=settings().overdue_seconds))
     watched = list(open_requests.watched())
-    waiting = {found.id: found for found in (*watched, *NewRequests(run).check())}
+    waiting = {found.id: found for found in (*watched, *new_requests.check(run))}
     DeadLetters(run, sqs(), queues).find(waiting)
     for found in waiting.values():
         if found.record.unfinished:
             open_requests.locate(found)
     if settings().take:
-        Untaken(run).escalate(waiting.values())
+        untaken.escalate(run, waiting.values())
     return run.report
 
 

@@ -3,10 +3,9 @@
 import heapq
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
+from functools import partial
+from itertools import islice
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
@@ -76,110 +75,99 @@ class _Check(NamedTuple):
     created_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewRequests:
-    """Checks each request twice: shortly after it was accepted, and `SECOND_CHECK_AFTER` later."""
+def check(run: Run) -> list[Open]:
+    """Check the requests accepted since the last sweep, and watch the unfinished ones. Returns these.
 
-    run: Run
+    Each request is checked twice: shortly after it was accepted, and `SECOND_CHECK_AFTER` later.
+    """
+    report, items, last = run.report, run.requests.items, _last(run)
+    until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
+    # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.
+    since = max(min(last.until, _earlier(until, _A_MINUTE)), _EARLIEST)
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
+        found = list(pool.map(partial(_watch, run), {*last.left_open, *last.damaged, *report.damaged}))
+        checks = _checks(run, since, until) if until > since else iter(())
+        while chunk := list(islice(checks, _CHUNK)):
+            if run.remaining_ms() < TIME_TO_FINISH_MS:
+                # The next sweep begins with the first request that was not checked, and others of the same time.
+                until = chunk[0].since
+                report.complete = False
+                report.behind_seconds = max((run.now() - ms_of(until)) // 1_000, 0)
+                break
+            any_new = True
+            found += pool.map(partial(_watch, run), _to_watch(run, chunk))
+    # Without new requests there is nothing to store.
+    checked_until = max(until, since) if any_new else since
+    still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
+    if (any_new or still != list(last.damaged)) and not run.dry_run:
+        items.put({**PROGRESS_KEY, "looked_until": checked_until, "damaged": still})
+    if not run.dry_run and last.legacy_until < timestamp(run.clock() + _LEGACY_AHEAD / 2):
+        items.store_progress_for_version_1(checked_until, timestamp(run.clock() + _LEGACY_AHEAD))
+    return [each for each in found if each]
 
-    def check(self) -> list[Open]:
-        """Check the requests accepted since the last sweep, and watch the unfinished ones. Returns these."""
-        run, report, items = self.run, self.run.report, self.run.requests.items
-        last = self._last()
-        until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
-        # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.
-        since = max(min(last.until, _earlier(until, _A_MINUTE)), _EARLIEST)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
-            found = list(pool.map(self._watch, {*last.left_open, *last.damaged, *report.damaged}))
-            for chunk in _chunks(self._checks(since, until)) if until > since else ():
-                if run.remaining_ms() < TIME_TO_FINISH_MS:
-                    # The next sweep begins with the first request that was not checked.
-                    until = chunk[0].since
-                    report.complete = False
-                    report.behind_seconds = max((run.now() - ms_of(until)) // 1_000, 0)
-                    break
-                any_new = True
-                found += pool.map(self._watch, self._to_watch(chunk))
-        # Without new requests there is nothing to store.
-        checked_until = max(until, since) if any_new else since
-        still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
-        if (any_new or still != list(last.damaged)) and not run.dry_run:
-            items.put({**PROGRESS_KEY, "looked_until": checked_until, "damaged": still})
-        if not run.dry_run and last.legacy_until < timestamp(run.clock() + _LEGACY_AHEAD / 2):
-            items.store_progress_for_version_1(checked_until, timestamp(run.clock() + _LEGACY_AHEAD))
-        return [each for each in found if each]
 
-    def _last(self) -> _Last:
-        items = self.run.requests.items
+def _last(run: Run) -> _Last:
+    items = run.requests.items
+    try:
+        return _progress(run, items.get(PROGRESS_KEY) or {}, items.of(LEDGER))
+    except Unreadable as error:
+        run.report.unreadable += 1
+        logger.error("the ledger can't be read: this sweep checks every request again", wrong=str(error))
+        return _Last()
+
+
+def _progress(run: Run, item: Item, kept: list[Item]) -> _Last:
+    own = checked(_Progress, item)
+    marked = checked(_Progress, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
+    until, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
+    until = own.looked_until or until
+    if until > timestamp(run.clock()):
+        raise Unreadable("a time to come")
+    legacy_until = (marked.looked_until and marked.until) or ""
+    return _Last(until, legacy_until, tuple(left_open), own.damaged)
+
+
+def _checks(run: Run, since: str, until: str) -> Iterator[_Check]:
+    """The checks that became due between `since` and `until`, earliest first. No request is in it twice."""
+    accepted, second_since = run.requests.items.accepted, _earlier(since, SECOND_CHECK_AFTER)
+    second_until = min(since, _earlier(until, SECOND_CHECK_AFTER))
+    if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
+        # Most sweeps find nothing, and one query of each shard shows that.
+        return iter(())
+    first = _of_listed(run, accepted(since, _earlier(until)), timedelta())
+    second = _of_listed(run, accepted(second_since, _earlier(second_until)), SECOND_CHECK_AFTER)
+    return heapq.merge(first, second)
+
+
+def _of_listed(run: Run, items: Iterator[Item], later: timedelta) -> Iterator[_Check]:
+    for item in items:
         try:
-            return self._progress(items.get(PROGRESS_KEY) or {}, items.of(LEDGER))
+            listed = checked(_Listed, item)
         except Unreadable as error:
-            self.run.report.unreadable += 1
-            logger.error("the ledger can't be read: this sweep checks every request again", wrong=str(error))
-            return _Last()
+            run.report.unreadable += 1
+            logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
+        else:
+            yield _Check(_earlier(listed.created_at, -later), listed.id, listed.created_at)
 
-    def _progress(self, item: Item, kept: list[Item]) -> _Last:
-        own = checked(_Progress, item)
-        marked = checked(_Progress, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
-        until, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
-        until = own.looked_until or until
-        if until > timestamp(self.run.clock()):
-            raise Unreadable("a time to come")
-        legacy_until = (marked.looked_until and marked.until) or ""
-        return _Last(until, legacy_until, tuple(left_open), own.damaged)
 
-    def _checks(self, since: str, until: str) -> Iterator[_Check]:
-        """The checks that became due between `since` and `until`, earliest first. No request is in it twice."""
-        accepted, second_since = self.run.requests.items.accepted, _earlier(since, SECOND_CHECK_AFTER)
-        second_until = min(since, _earlier(until, SECOND_CHECK_AFTER))
-        if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:
-            # Most sweeps find nothing, and one query of each shard shows that.
-            return iter(())
-        first = self._of_listed(accepted(since, _earlier(until)), timedelta())
-        second = self._of_listed(accepted(second_since, _earlier(second_until)), SECOND_CHECK_AFTER)
-        return heapq.merge(first, second)
+def _to_watch(run: Run, chunk: list[_Check]) -> list[str]:
+    """The ids of the requests that have no record, or are unfinished and not watched yet."""
+    keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
+    # Eventually consistent reads cost half as much. `_watch` reads consistently.
+    found = run.records(run.requests.items.many(keys, consistent=False))
+    known = {(each.id, each.record.created_at) for each in found if each.record.watched or not each.record.unfinished}
+    # The record may be that of an earlier request with the same id.
+    return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in known]
 
-    def _of_listed(self, items: Iterator[Item], later: timedelta) -> Iterator[_Check]:
-        for item in items:
-            try:
-                listed = checked(_Listed, item)
-            except Unreadable as error:
-                self.run.report.unreadable += 1
-                logger.error("an item of the index can't be read", key=key_of(item), wrong=str(error))
-            else:
-                yield _Check(_earlier(listed.created_at, -later), listed.id, listed.created_at)
 
-    def _to_watch(self, chunk: list[_Check]) -> list[str]:
-        """The ids of the requests that have no record, or are unfinished and not watched yet."""
-        keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
-        # Eventually consistent reads cost half as much. `_watch` reads consistently.
-        found = self.run.records(self.run.requests.items.many(keys, consistent=False))
-        known = {
-            (each.id, each.record.created_at) for each in found if each.record.watched or not each.record.unfinished
-        }
-        # The record may be that of an earlier request with the same id.
-        return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in known]
-
-    def _watch(self, id_: str) -> Open | None:
-        requests = self.run.requests
-        with self.run.skipping_unreadable(id_):
-            stored = requests.read(id_) if self.run.dry_run else requests.update(id_, transitions.watch)
-            return Open(id_, stored.record) if stored.record.unfinished else None
-        return None
+def _watch(run: Run, id_: str) -> Open | None:
+    requests = run.requests
+    with run.skipping_unreadable(id_):
+        stored = requests.read(id_) if run.dry_run else requests.update(id_, transitions.watch)
+        return Open(id_, stored.record) if stored.record.unfinished else None
+    return None
 
 
 def _earlier(moment: str, by: timedelta = timedelta(milliseconds=1)) -> str:
     return timestamp(datetime.fromisoformat(moment) - by)
-
-
-def _chunks(checks: Iterator[_Check]) -> Iterator[list[_Check]]:
-    """The checks in chunks. Checks of the same time are in the same chunk, so that a sweep can end after any chunk."""
-    chunk: list[_Check] = []
-    for _, together in groupby(checks, key=attrgetter("since")):
-        if len(chunk) >= _CHUNK:
-            yield chunk
-            chunk = []
-        chunk += together
-    if chunk:
-        yield chunk

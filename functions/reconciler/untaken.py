@@ -5,7 +5,6 @@ has come.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,28 +15,22 @@ from reconciler.run import Open, Run
 TIME_TO_REPORT_MS: Final = 4_000
 
 
-@dataclass(frozen=True, slots=True)
-class Untaken:
-    """Escalates requests."""
+def escalate(run: Run, waiting: Iterable[Open]) -> None:
+    """Escalate the requests whose time has come, from the index and from the unfinished ones (`waiting`).
 
-    run: Run
-
-    def escalate(self, waiting: Iterable[Open]) -> None:
-        """Escalate the requests whose time has come, from the index and from the unfinished ones (`waiting`).
-
-        Stops before the function's time is over.
-        """
-        run, now, seen = self.run, self.run.now(), set[str]()
-        for found in (*waiting, *run.records(run.requests.items.undecided(now))):
-            if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:
-                continue
-            seen.add(found.id)
-            if run.remaining_ms() < TIME_TO_REPORT_MS:
-                run.report.complete = False
-                return
-            # The index may be outdated. `change` reads the record, and somebody may have taken the request since.
-            _, is_untaken = run.change(found, partial(takes.escalate, now=now))
-            if is_untaken:
-                run.report.untaken.append(found.id)
-            if is_untaken and not run.dry_run:
-                logger.warning("nobody has taken it in time", request_id=found.id, topic=found.record.topic)
+    Stops before the function's time is over.
+    """
+    now, seen = run.now(), set[str]()
+    for found in (*waiting, *run.records(run.requests.items.undecided(now))):
+        if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:
+            continue
+        seen.add(found.id)
+        if run.remaining_ms() < TIME_TO_REPORT_MS:
+            run.report.complete = False
+            return
+        # The index may be outdated. `change` reads the record, and somebody may have taken the request since.
+        _, is_untaken = run.change(found, partial(takes.escalate, now=now))
+        if is_untaken:
+            run.report.untaken.append(found.id)
+        if is_untaken and not run.dry_run:
+            logger.warning("nobody has taken it in time", request_id=found.id, topic=found.record.topic)

@@ -15,7 +15,7 @@ from assistance.store.schema import DUE_AT, DUE_SHARD, DUE_SHARDS
 from assistance.store.table import Items
 from local.slack_server import SlackServer
 from reconciler.run import Open, Run
-from reconciler.untaken import Untaken
+from reconciler.untaken import escalate
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails
 from tests.records import item_of, record_of
@@ -109,7 +109,7 @@ def test_a_dry_run_counts_an_untaken_request_once_although_it_is_in_two_lists_of
     settle(stack)
     record = requests(stack).read(request_id).record
     run = Run(requests(stack), lambda: 60_000, dry_run=True, clock=lambda: utc_now() + HALF_AN_HOUR)
-    Untaken(run).escalate([Open(request_id, record)])
+    escalate(run, [Open(request_id, record)])
     assert run.report.untaken == [request_id]
 
 
