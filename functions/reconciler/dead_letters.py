@@ -1,7 +1,6 @@
 """Finds requests whose messages are in a dead-letter queue, whoever put them there, and marks them as failed."""
 
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import MutableMapping
 from functools import partial
 from typing import Final
 
@@ -9,10 +8,9 @@ from assistance.domain import transitions
 from assistance.domain.record import Kind, Record
 from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
-from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
+from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
 from reconciler.run import Open, Run
-from reconciler.settings import ChannelQueues
 
 # How many dead letters a sweep reads at most from one queue.
 MOST_LETTERS: Final = 10_000
@@ -23,68 +21,59 @@ TIME_TO_LOCATE_MS: Final = 6_000
 _CLOCKS_MS: Final = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetters:
-    """Records the deliveries as failed whose messages are in the channels' dead-letter queues."""
-
-    run: Run
-    sqs: SQSClient
-    queues: Mapping[str, ChannelQueues]
-
-    def find(self, waiting: MutableMapping[str, Open]) -> None:
-        """Record the deliveries of dead letters as failed, in the table and in `waiting`: the open requests, by id."""
-        run = self.run
-        wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
-        for channel in wanted & self.queues.keys():
-            letters, complete = self._letters(channel)
-            run.letters[channel] = len(letters)
-            if not complete:
+def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
+    """Record the deliveries of dead letters as failed, in the table and in `waiting`: the open requests, by id."""
+    wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
+    for channel in wanted & run.queues.keys():
+        letters, complete = _letters(run, channel)
+        run.letters[channel] = len(letters)
+        if not complete:
+            run.unread.add(channel)
+        for letter in letters:
+            found = waiting.get(letter.request_id or "")
+            if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
+                # The request is finished, or the dead letter belongs to an earlier request with the same id.
+                continue
+            if run.remaining_ms() < TIME_TO_LOCATE_MS:
+                # The next sweep continues with the requests that are still unfinished.
                 run.unread.add(channel)
-            for letter in letters:
-                found = waiting.get(letter.request_id or "")
-                if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
-                    # The request is finished, or the dead letter belongs to an earlier request with the same id.
-                    continue
-                if run.remaining_ms() < TIME_TO_LOCATE_MS:
-                    # The next sweep continues with the requests that are still unfinished.
-                    run.unread.add(channel)
-                    run.report.complete = False
-                    break
-                for name in _deliveries_of(found.record, channel, letter):
-                    waiting[found.id] = self._failed(found, name, letter)
+                run.report.complete = False
+                break
+            for name in _deliveries_of(found.record, channel, letter):
+                waiting[found.id] = _failed(run, found, name, letter)
 
-    def _failed(self, found: Open, name: str, letter: DeadLetter) -> Open:
-        event = partial(
-            transitions.dead_lettered, name=name, letter=letter.message_id, code=letter.reason, now=self.run.now()
-        )
-        record, changed = self.run.change(found, event)
-        if changed:
-            self.run.report.dead_lettered.append(found.id)
-            logger.error("found in a dead-letter queue", request_id=found.id, delivery=name, error_code=letter.reason)
-        return Open(found.id, record)
 
-    def _letters(self, channel: str) -> tuple[list[DeadLetter], bool]:
-        """The channel's dead letters, and whether these are all of them."""
-        found, complete = list[DeadLetter](), True
-        for url in self.queues[channel].dlqs:
-            try:
-                depth = dead_letters.depth(self.sqs, url)
-                # Dead letters in flight can't be received: another reader holds them, or was killed while it did.
-                complete = complete and not depth.in_flight
-                began = self.run.remaining_ms()
-                limit = min(MOST_LETTERS, (began - TIME_TO_LOCATE_MS) // MS_PER_LETTER)
-                if depth.total and limit > 0:
-                    with dead_letters.reading(self.sqs, url, limit=limit, bodies=False) as letters:
-                        found += letters
-                        # After `READ_SECONDS` the first ones become visible, and SQS returns them instead of others.
-                        in_time = began - self.run.remaining_ms() < dead_letters.READ_SECONDS * 1_000
-                        complete = complete and in_time and len(letters) < limit
-                elif depth.total:
-                    complete = False
-            except AWS_ERRORS as error:
+def _failed(run: Run, found: Open, name: str, letter: DeadLetter) -> Open:
+    event = partial(transitions.dead_lettered, name=name, letter=letter.message_id, code=letter.reason, now=run.now())
+    record, changed = run.change(found, event)
+    if changed:
+        run.report.dead_lettered.append(found.id)
+        logger.error("found in a dead-letter queue", request_id=found.id, delivery=name, error_code=letter.reason)
+    return Open(found.id, record)
+
+
+def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
+    """The channel's dead letters, and whether these are all of them."""
+    found, complete = list[DeadLetter](), True
+    for url in run.queues[channel].dlqs:
+        try:
+            depth = dead_letters.depth(run.sqs, url)
+            # Dead letters in flight can't be received: another reader holds them, or was killed while it did.
+            complete = complete and not depth.in_flight
+            began = run.remaining_ms()
+            limit = min(MOST_LETTERS, (began - TIME_TO_LOCATE_MS) // MS_PER_LETTER)
+            if depth.total and limit > 0:
+                with dead_letters.reading(run.sqs, url, limit=limit, bodies=False) as letters:
+                    found += letters
+                    # After `READ_SECONDS` the first ones become visible, and SQS returns them instead of others.
+                    in_time = began - run.remaining_ms() < dead_letters.READ_SECONDS * 1_000
+                    complete = complete and in_time and len(letters) < limit
+            elif depth.total:
                 complete = False
-                logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
-        return found, complete
+        except AWS_ERRORS as error:
+            complete = False
+            logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
+    return found, complete
 
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:

@@ -15,10 +15,8 @@ from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
-from reconciler import new_requests, untaken
-from reconciler.dead_letters import DeadLetters
+from reconciler import dead_letters, new_requests, open_requests, untaken
 from reconciler.lease import lease
-from reconciler.open_requests import OpenRequests
 from reconciler.outbox import Outbox, Sweep
 from reconciler.run import Report, Run
 from reconciler.settings import settings
@@ -38,14 +36,14 @@ sqs = cache(lambda: aws.when_used(aws.sqs))
 
 def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Check the new requests, the other unfinished ones and the dead letters. Raises `TableUnavailable`."""
-    run, queues = Run(requests(), remaining_ms, dry_run, sweep.left), settings().queues
-    open_requests = OpenRequests(run, sqs(), queues, timedelta(seconds=settings().overdue_seconds))
-    watched = list(open_requests.watched())
+    overdue = timedelta(seconds=settings().overdue_seconds)
+    run = Run(requests(), sqs(), settings().queues, overdue, remaining_ms, dry_run, sweep.left)
+    watched = list(open_requests.watched(run))
     waiting = {found.id: found for found in (*watched, *new_requests.check(run))}
-    DeadLetters(run, sqs(), queues).find(waiting)
+    dead_letters.find(run, waiting)
     for found in waiting.values():
         if found.record.unfinished:
-            open_requests.locate(found)
+            open_requests.locate(run, found)
     if settings().take:
         untaken.escalate(run, waiting.values())
     return run.report

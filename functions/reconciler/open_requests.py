@@ -1,7 +1,6 @@
 """Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -9,122 +8,119 @@ from typing import Final
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
-from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
+from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
 from reconciler.run import Location, Open, Run, measure_lost
-from reconciler.settings import ChannelQueues
 
 TIME_TO_REPORT_MS: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRequests:
-    """Checks the unfinished requests. An attempt that is late by more than `overdue` is lost, if its queue is empty."""
+def watched(run: Run) -> Iterator[Open]:
+    """The watched requests that are unfinished and have not expired."""
+    for found in run.records(run.requests.items.due()):
+        if found.record.ttl > run.now() // 1_000:
+            yield found
 
-    run: Run
-    sqs: SQSClient
-    queues: Mapping[str, ChannelQueues]
-    overdue: timedelta
 
-    def watched(self) -> Iterator[Open]:
-        """The watched requests that are unfinished and have not expired."""
-        for found in self.run.records(self.run.requests.items.due()):
-            if found.record.ttl > self.run.now() // 1_000:
-                yield found
+def locate(run: Run, found: Open) -> None:
+    """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
+    report = run.report
+    report.open += 1
+    overdue = list[str]()
+    for delivery in found.record.unfinished:
+        report.oldest_open_seconds = max(report.oldest_open_seconds, _age(run, _open_since(found.record, delivery)))
+        unpublished = found.id in run.unpublished and not delivery.attempts
+        location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
+        if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
+            channel = delivery.destination
+            if channel not in run.empty:
+                run.empty[channel] = _is_empty(run, channel)
+            if run.empty[channel] and run.remaining_ms() > TIME_TO_REPORT_MS:
+                overdue.append(delivery.name)
+                continue
+            report.complete = report.complete and not run.empty[channel]
+        _count(run, found, delivery, location)
+    if overdue:
+        with run.skipping_unreadable(found.id):
+            _publish_again(run, found, overdue)
 
-    def locate(self, found: Open) -> None:
-        """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
-        run, report = self.run, self.run.report
-        report.open += 1
-        overdue = list[str]()
-        for delivery in found.record.unfinished:
-            report.oldest_open_seconds = max(report.oldest_open_seconds, self._age(_open_since(found.record, delivery)))
-            unpublished = found.id in run.unpublished and not delivery.attempts
-            location = Location.UNPUBLISHED if unpublished else self._location(found.record, delivery)
-            if location is not Location.UNPUBLISHED and self._is_overdue(found.record, delivery):
-                channel = delivery.destination
-                if channel not in run.empty:
-                    run.empty[channel] = self._is_empty(channel)
-                if run.empty[channel] and run.remaining_ms() > TIME_TO_REPORT_MS:
-                    overdue.append(delivery.name)
-                    continue
-                report.complete = report.complete and not run.empty[channel]
-            self._count(found, delivery, location)
-        if overdue:
-            with run.skipping_unreadable(found.id):
-                self._publish_again(found, overdue)
 
-    def _publish_again(self, found: Open, names: list[str]) -> None:
-        """Read the request from the table, since an index may be outdated, and publish the lost deliveries."""
-        run = self.run
-        stored = run.requests.read(found.id)
-        now = Open(found.id, stored.record)
-        lost = list[str]()
-        for delivery in (each for each in now.record.unfinished if each.name in names):
-            location = Location.UNPUBLISHED if stored.unpublished else self._location(now.record, delivery)
-            is_lost = location is not Location.UNPUBLISHED and self._is_overdue(now.record, delivery)
-            self._count(now, delivery, Location.LOST if is_lost else location)
-            if is_lost:
-                about = {"request_id": found.id, "delivery": delivery.name, "dry_run": run.dry_run}
-                logger.error("lost: the delivery's message is in no queue", extra=about)
-                lost.append(delivery.name)
-        if lost:
-            run.report.lost.append(found.id)
-            # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
-            # sweep finds nothing lost.
-            if not run.dry_run:
-                measure_lost(run.report)
+def _publish_again(run: Run, found: Open, names: list[str]) -> None:
+    """Read the request from the table, since an index may be outdated, and publish the lost deliveries."""
+    stored = run.requests.read(found.id)
+    now = Open(found.id, stored.record)
+    lost = list[str]()
+    for delivery in (each for each in now.record.unfinished if each.name in names):
+        location = Location.UNPUBLISHED if stored.unpublished else _location(run, now.record, delivery)
+        is_lost = location is not Location.UNPUBLISHED and _is_overdue(run, now.record, delivery)
+        _count(run, now, delivery, Location.LOST if is_lost else location)
+        if is_lost:
+            about = {"request_id": found.id, "delivery": delivery.name, "dry_run": run.dry_run}
+            logger.error("lost: the delivery's message is in no queue", extra=about)
+            lost.append(delivery.name)
+    if lost:
+        run.report.lost.append(found.id)
+        # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
+        # sweep finds nothing lost.
         if not run.dry_run:
-            # If version 1 has made attempts after a rollback, this also takes them over into the record.
-            run.requests.update(found.id, partial(self._published_again, lost), stored)
+            measure_lost(run.report)
+    if not run.dry_run:
+        # If version 1 has made attempts after a rollback, this also takes them over into the record.
+        run.requests.update(found.id, partial(_published_again, run, lost), stored)
 
-    def _published_again(self, names: list[str], record: Record) -> Record:
-        for delivery in record.unfinished:
-            if delivery.name in names and self._is_overdue(record, delivery):
-                record = transitions.publish(record, delivery.name, now=self.run.now())
-        return record
 
-    def _count(self, found: Open, delivery: Delivery, location: Location) -> None:
-        report, channel = self.run.report, delivery.destination
-        report.places[f"{found.record.topic}/{channel}/{location}"] += 1
-        if location is Location.STUCK:
-            report.stuck.append(found.id)
-        if location not in {Location.UNPUBLISHED, Location.LOST}:
-            age = self._age(_pending_since(found.record, delivery))
-            report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
+def _published_again(run: Run, names: list[str], record: Record) -> Record:
+    for delivery in record.unfinished:
+        if delivery.name in names and _is_overdue(run, record, delivery):
+            record = transitions.publish(record, delivery.name, now=run.now())
+    return record
 
-    def _location(self, record: Record, delivery: Delivery) -> Location:
-        if any(entry.delivery == delivery.name for entry in record.outbox):
-            return Location.UNPUBLISHED
-        if delivery.is_under_way:
-            return Location.STUCK if self._is_overdue(record, delivery) else Location.SENDING
-        return Location.RETRYING if delivery.attempts or delivery.waiting_for else Location.QUEUED
 
-    def _is_overdue(self, record: Record, delivery: Delivery) -> bool:
-        expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
-        return expected + self.overdue / timedelta(milliseconds=1) < self.run.now()
+def _count(run: Run, found: Open, delivery: Delivery, location: Location) -> None:
+    report, channel = run.report, delivery.destination
+    report.places[f"{found.record.topic}/{channel}/{location}"] += 1
+    if location is Location.STUCK:
+        report.stuck.append(found.id)
+    if location not in {Location.UNPUBLISHED, Location.LOST}:
+        age = _age(run, _pending_since(found.record, delivery))
+        report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
-    def _is_empty(self, channel: str) -> bool:
-        """Whether the channel's queue is empty, and this sweep has read all of the channel's dead letters."""
-        if channel in self.run.unread:
+
+def _location(run: Run, record: Record, delivery: Delivery) -> Location:
+    if any(entry.delivery == delivery.name for entry in record.outbox):
+        return Location.UNPUBLISHED
+    if delivery.is_under_way:
+        return Location.STUCK if _is_overdue(run, record, delivery) else Location.SENDING
+    return Location.RETRYING if delivery.attempts or delivery.waiting_for else Location.QUEUED
+
+
+def _is_overdue(run: Run, record: Record, delivery: Delivery) -> bool:
+    expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
+    return expected + run.overdue / timedelta(milliseconds=1) < run.now()
+
+
+def _is_empty(run: Run, channel: str) -> bool:
+    """Whether the channel's queue is empty, and this sweep has read all of the channel's dead letters."""
+    if channel in run.unread:
+        return False
+    queues = run.queues.get(channel)
+    if queues is None:
+        # Nobody would receive the message. The request stays unfinished, and its age raises an alarm.
+        logger.error("a channel that requests wait for is not deployed", channel=channel)
+        return False
+    try:
+        if dead_letters.depth(run.sqs, queues.queue).total:
             return False
-        queues = self.queues.get(channel)
-        if queues is None:
-            # Nobody would receive the message. The request stays unfinished, and its age raises an alarm.
-            logger.error("a channel that requests wait for is not deployed", channel=channel)
-            return False
-        try:
-            if dead_letters.depth(self.sqs, queues.queue).total:
-                return False
-            # SQS may have moved a message there after this sweep read them, or another reader may have held some.
-            there = sum(dead_letters.depth(self.sqs, url).total for url in queues.dlqs)
-            return there <= self.run.letters[channel]
-        except AWS_ERRORS as error:
-            logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
-            return False
+        # SQS may have moved a message there after this sweep read them, or another reader may have held some.
+        there = sum(dead_letters.depth(run.sqs, url).total for url in queues.dlqs)
+        return there <= run.letters[channel]
+    except AWS_ERRORS as error:
+        logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
+        return False
 
-    def _age(self, since_ms: int) -> int:
-        return max((self.run.now() - since_ms) // 1_000, 0)
+
+def _age(run: Run, since_ms: int) -> int:
+    return max((run.now() - since_ms) // 1_000, 0)
 
 
 def _pending_since(record: Record, delivery: Delivery) -> int:

@@ -1,9 +1,10 @@
 """The state that the parts of the reconciler share during one run."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -11,12 +12,14 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from assistance.domain.record import Record
 from assistance.errors import Unreadable
+from assistance.platform.aws import SQSClient
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.store import codec
 from assistance.store.items import Item, key_of
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
+from reconciler.settings import ChannelQueues
 
 
 class Location(StrEnum):
@@ -78,6 +81,9 @@ class Run:
     """One run: what it has found so far, and how much time is left. A dry run writes nothing."""
 
     requests: Requests
+    sqs: SQSClient
+    queues: Mapping[str, ChannelQueues]  # by channel
+    overdue: timedelta  # an attempt that is late by more than this is lost, if its channel's queue is empty
     remaining_ms: Callable[[], int]  # how long the function may still run
     dry_run: bool
     unpublished: set[str] = field(default_factory=set)  # the ids of the requests whose messages are in the outbox

@@ -108,7 +108,8 @@ def test_a_dry_run_counts_an_untaken_request_once_although_it_is_in_two_lists_of
     request_id = stack.post("sales")
     settle(stack)
     record = requests(stack).read(request_id).record
-    run = Run(requests(stack), lambda: 60_000, dry_run=True, clock=lambda: utc_now() + HALF_AN_HOUR)
+    later = utc_now() + HALF_AN_HOUR
+    run = Run(requests(stack), stack.sqs, {}, timedelta(), lambda: 60_000, dry_run=True, clock=lambda: later)
     escalate(run, [Open(request_id, record)])
     assert run.report.untaken == [request_id]
 

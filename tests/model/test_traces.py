@@ -15,8 +15,7 @@ from assistance.engine.decisions import Decision, RetryLater, decide
 from assistance.engine.delivery import Consumer
 from assistance.engine.publisher import Publisher
 from email_feedback.feedback import Feedback
-from reconciler.dead_letters import DeadLetters
-from reconciler.open_requests import OpenRequests
+from reconciler import dead_letters, open_requests
 from slack_consumer import handler as slack
 from tests.model.core import core_of
 from tests.model.deployed import Deployed, deployment
@@ -80,9 +79,9 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "Slack's consumer does not look before it posts again": (slack, "find_posted", lambda _: {}),
     "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
     "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
-    "a sweep finds no dead letter": (DeadLetters, "find", lambda *_: None),
-    "a sweep takes for lost what lies in its queue": (OpenRequests, "_is_empty", lambda *_: True),
-    "a sweep takes nothing for lost": (OpenRequests, "_publish_again", _does_nothing),
+    "a sweep finds no dead letter": (dead_letters, "find", lambda *_: None),
+    "a sweep takes for lost what lies in its queue": (open_requests, "_is_empty", lambda *_: True),
+    "a sweep takes nothing for lost": (open_requests, "_publish_again", _does_nothing),
 }
 """Bugs outside of the domain code, which the model checker cannot detect."""
 
