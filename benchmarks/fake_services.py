@@ -21,6 +21,7 @@ import trustme
 from botocore.httpsession import DEFAULT_CA_BUNDLE
 
 from assistance.domain import transitions
+from assistance.domain.record import Record
 from assistance.platform.clock import ms_of, timestamp, utc_now
 from assistance.platform.dynamodb import noted
 from assistance.routing import ROUTES, Topic
@@ -134,9 +135,7 @@ def _delivered(request_id: str) -> tuple[dict[str, Any], ...]:
     topic, calls_back = Topic.SALES if request_id == POSTED else Topic.PRICING, request_id in CALLING_BACK
     route, at, ttl = ROUTES[topic], ms_of(CREATED_AT), expires(CREATED_AT)
     [channel] = route.channels
-    record = transitions.first(
-        route.channels, route.fallback, topic=topic, created_at=at, ttl=ttl, calls_back=calls_back
-    )
+    record = transitions.first(Record(topic, at, ttl, route.channels, route.fallback, calls_back=calls_back))
     record, _ = transitions.claim(record, channel, "attempt", now=at, until=at + 60_000, limit=6)
     record = transitions.sent(record, channel, "attempt", POSTED_AS if channel == "slack" else MESSAGE_ID, now=at)
     item = codec.item_of(request_id, replace(record, version=1), {})

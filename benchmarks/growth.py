@@ -128,9 +128,7 @@ def _encoded(answer: Mapping[str, Any]) -> dict[str, Any]:
 def _record(created_at: int) -> Record:
     route = ROUTES[Topic.SALES]
     ttl = fake_services.expires(timestamp_of(created_at))
-    return transitions.first(
-        route.channels, route.fallback, topic=Topic.SALES, created_at=created_at, ttl=ttl, calls_back=False
-    )
+    return transitions.first(Record(Topic.SALES, created_at, ttl, route.channels, route.fallback))
 
 
 def _tried(record: Record, attempts: int, *, due: int) -> Record:

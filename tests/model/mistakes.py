@@ -93,7 +93,7 @@ MISTAKES: Final = {
         transitions, "    if _is_exhausted(delivery, limit):", "    if False:"
     ),
     "a fallback that is wanted again keeps the attempts that it had used": Mistake(
-        record, "if attempt.is_final or attempt.at < self.wanted_since:", "if attempt.is_final:"
+        record, "Outcome.FAILED} or attempt.at < self.wanted_since:", "Outcome.FAILED}:"
     ),
     "a fallback that is wanted again names the channel that failed first": Mistake(
         transitions, "wanted(record, replace(fallback, cause=cause), now)", "wanted(record, fallback, now)"

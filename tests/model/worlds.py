@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from assistance.domain.record import Record
 from assistance.domain.transitions import first
 from tests.model.world import World
 
@@ -13,8 +14,7 @@ def world(
 ) -> World:
     """A request for these channels that was just accepted. `escalates`: the time to take it is already over."""
     escalate_at = 0 if escalates else None
-    how = {"topic": "sales", "created_at": 0, "ttl": 0, "calls_back": calls_back, "escalate_at": escalate_at}
-    record = first(channels, fallback, **how)  # type: ignore[arg-type]
+    record = first(Record("sales", 0, 0, channels, fallback, calls_back=calls_back, escalate_at=escalate_at))
     return World(record)._replace(**troubles)  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from assistance.domain import transitions
+from assistance.domain.record import Record
 from benchmarks import load_page
 from benchmarks.load import HERE as BENCHMARKS
 from benchmarks.load import OPEN, Outcome, outcome_of
@@ -45,7 +46,7 @@ def test_the_generated_page_about_load_shows_the_measured_values(tmp_path: Path)
 
 
 def test_the_load_benchmark_counts_a_request_for_the_channel_that_delivered_it() -> None:
-    record = transitions.first(("slack",), "email", topic="sales", created_at=0, ttl=9, calls_back=False)
+    record = transitions.first(Record("sales", 0, 9, ("slack",), "email"))
     assert outcome_of(record) == OPEN
     record, _ = transitions.claim(record, "slack", "first", now=1_000, until=2_000, limit=1)
     record = transitions.gave_up(record, "slack", "first", "is_archived", now=2_000, in_doubt=False, settles=0)

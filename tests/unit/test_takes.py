@@ -39,8 +39,7 @@ DUE = 1_000 + 30 * 60_000
 
 
 def accepted(*, fallback: str | None = EMAIL, calls_back: bool = False, escalate_at: int | None = DUE) -> Record:
-    how = {"topic": "sales", "created_at": 1_000, "ttl": 90, "calls_back": calls_back, "escalate_at": escalate_at}
-    return first([SLACK], fallback, **how)  # type: ignore[arg-type]
+    return first(Record("sales", 1_000, 90, (SLACK,), fallback, calls_back=calls_back, escalate_at=escalate_at))
 
 
 def delivered(*, fallback: str | None = EMAIL, calls_back: bool = False) -> Record:
@@ -49,7 +48,7 @@ def delivered(*, fallback: str | None = EMAIL, calls_back: bool = False) -> Reco
 
 def mailed() -> Record:
     """A request that a mail has delivered. Slack is its fallback, and it is to be escalated at the time 9."""
-    record = first([EMAIL], SLACK, topic="sales", created_at=0, ttl=90, calls_back=False, escalate_at=9)
+    record = first(Record("sales", 0, 90, (EMAIL,), SLACK, escalate_at=9))
     return sent(record, EMAIL, "a", "m", now=1)
 
 
@@ -148,7 +147,7 @@ def test_a_take_from_the_message_of_a_delivered_request_adds_no_attempt() -> Non
 
 
 def test_a_take_by_one_recipient_of_a_mail_keeps_the_bounce_of_another_recipient() -> None:
-    record = sent(first([EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False), EMAIL, "a", "m", now=1)
+    record = sent(first(Record("sales", 0, 90, (EMAIL,))), EMAIL, "a", "m", now=1)
     record, _ = returned(record, "m", "bounce", now=2)
     after, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=3)
     assert after.deliveries == record.deliveries
@@ -300,9 +299,7 @@ def test_an_escalation_cancelled_by_a_take_shows_no_next_attempt() -> None:
 
 def test_a_request_with_an_unfinished_redrive_is_not_erased_although_the_operators_clock_is_fast() -> None:
     fast = 120_000
-    failed = dead_lettered(
-        first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=False), "slack", "m", "lost", now=1
-    )
+    failed = dead_lettered(first(Record("sales", 0, 90, ("slack",))), "slack", "m", "lost", now=1)
     redriven, _ = claim(failed, "slack", "a", now=2, until=60_000, limit=3)
     assert erase(redriven, now=fast) is None
     later = retry_later(redriven, "slack", "a", "down", now=3, in_doubt=False, due=5_000, settles=0)
@@ -355,7 +352,7 @@ def test_a_bounce_after_an_erasure_does_not_publish_the_fallback_again() -> None
 
 
 def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
-    record = first(["email"], "slack", topic="pricing", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("pricing", 0, 90, ("email",), "slack"))
     record, _ = claim(record, "email", "a", now=1, until=5, limit=3)
     record = sent(record, "email", "a", "ses-1", now=2)
     erased = erase(record, now=1_000_000)
@@ -367,7 +364,7 @@ def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
 
 
 def test_a_request_with_an_unfinished_callback_can_be_erased() -> None:
-    called = first(["slack"], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    called = first(Record("sales", 0, 90, ("slack",), calls_back=True))
     ended = dead_lettered(called, "slack", "m", "lost", now=1)
     [callback] = ended.callbacks
     calling, _ = claim(ended, callback.name, "a", now=2, until=60_000, limit=3)

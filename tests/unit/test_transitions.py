@@ -28,7 +28,7 @@ SLACK, EMAIL = "slack", "email"
 
 
 def accepted(at: int = 1_000) -> Record:
-    return first([SLACK], EMAIL, topic="sales", created_at=at, ttl=at + 90, calls_back=False)
+    return first(Record("sales", at, at + 90, (SLACK,), EMAIL))
 
 
 def claimed(record: Record, attempt: str, now: int, *, limit: int = 3) -> tuple[Record, Claim]:
@@ -109,7 +109,7 @@ def test_an_attempt_that_certainly_failed_allows_the_next_attempt_immediately() 
 
 
 def test_a_redrive_has_the_full_number_of_attempts() -> None:
-    record, _ = claimed(first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=False), "a", now=0)
+    record, _ = claimed(first(Record("sales", 0, 90, (SLACK,))), "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
     assert record.status is Status.FAILED
     assert claimed(record, "b", now=2)[1].number == 1
@@ -136,7 +136,7 @@ def test_a_failure_starts_the_fallback_that_is_stored_with_the_request() -> None
 
 
 def test_a_channel_on_which_the_request_is_already_sent_cannot_be_its_fallback() -> None:
-    assert first([SLACK, EMAIL], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=False).fallback is None
+    assert first(Record("sales", 0, 90, (SLACK, EMAIL), EMAIL)).fallback is None
 
 
 def test_a_new_request_replaces_an_older_record_with_the_same_id() -> None:
@@ -238,14 +238,14 @@ def test_a_delivery_is_expected_from_the_time_when_its_message_was_published() -
 
 
 def test_the_publication_of_one_delivery_does_not_change_the_others() -> None:
-    record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("sales", 0, 90, (SLACK, EMAIL)))
     record = publish(publish(record, SLACK, now=5), EMAIL, now=5)
     record = published(record, [Entry(SLACK, 5)], now=9)
     assert [delivery.due_at for delivery in record.deliveries] == [9, None]
 
 
 def test_the_publication_of_one_delivery_does_not_end_an_attempt_of_another_delivery() -> None:
-    record = first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("sales", 0, 90, (SLACK, EMAIL)))
     record, _ = claimed(record, "a", now=0)
     assert publish(record, EMAIL, now=10).deliveries == record.deliveries
 
@@ -258,7 +258,7 @@ def test_marking_a_delivery_as_published_late_keeps_the_time_of_an_earlier_attem
 
 
 def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_already_knows_the_status() -> None:
-    record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record = first(Record("sales", 0, 90, (SLACK,), calls_back=True))
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
     # Version 1 did not always store which final status a callback reported.
@@ -272,7 +272,7 @@ def test_the_final_status_of_a_resend_causes_a_callback_unless_the_bot_already_k
 
 
 def test_a_fallback_does_not_wait_for_an_attempt_on_a_channel_other_than_the_failed_one() -> None:
-    record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("sales", 0, 90, (SLACK, EMAIL), "teams"))
     record, _ = claim(record, EMAIL, "a", now=0, until=50, limit=3)
     record, _ = claimed(record, "b", now=0)
     record = gave_up(record, SLACK, "b", "refused", now=1, in_doubt=False, settles=31)
@@ -281,7 +281,7 @@ def test_a_fallback_does_not_wait_for_an_attempt_on_a_channel_other_than_the_fai
 
 def two_channels(fallback: str | None) -> Record:
     """A record whose delivery on the first channel has failed, and whose delivery on the second is unfinished."""
-    record = first([SLACK, EMAIL], fallback, topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("sales", 0, 90, (SLACK, EMAIL), fallback))
     return dead_lettered(record, SLACK, "m", "lost", now=1)
 
 
@@ -360,7 +360,7 @@ def test_a_bounce_publishes_the_fallback_again_although_the_fallback_had_failed_
 
 
 def test_the_failures_of_two_channels_publish_one_fallback() -> None:
-    record = first([SLACK, EMAIL], "teams", topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("sales", 0, 90, (SLACK, EMAIL), "teams"))
     record = dead_lettered(record, SLACK, "m", "lost", now=1)
     record = dead_lettered(record, EMAIL, "n", "lost", now=2)
     assert record.outbox == (Entry("fallback", 1),)
@@ -375,7 +375,7 @@ def test_a_finished_attempt_stays_unchanged_if_the_attempt_limit_is_lowered() ->
 
 
 def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_the_same_delivery_arrived() -> None:
-    record = first([SLACK], None, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record = first(Record("sales", 0, 90, (SLACK,), calls_back=True))
     record, _ = claimed(record, "a", now=0)
     record, _ = claimed(record, "b", now=10)
     record = sent(sent(record, SLACK, "a", "mail-1", now=11), SLACK, "b", "mail-2", now=12)
@@ -384,7 +384,7 @@ def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_the_same_d
 
 
 def test_the_reconciler_tracks_a_record_until_every_channel_has_delivered() -> None:
-    record = watch(first([SLACK, EMAIL], None, topic="sales", created_at=0, ttl=90, calls_back=False))
+    record = watch(first(Record("sales", 0, 90, (SLACK, EMAIL))))
     assert sent(record, SLACK, "a", "1.1", now=1).watched
 
 
@@ -403,7 +403,7 @@ def test_an_attempt_for_an_unknown_delivery_is_refused() -> None:
 
 
 def test_the_delivery_on_a_second_channel_causes_no_second_callback() -> None:
-    record = first([SLACK, "teams"], EMAIL, topic="sales", created_at=0, ttl=90, calls_back=True)
+    record = first(Record("sales", 0, 90, (SLACK, "teams"), EMAIL, calls_back=True))
     record, _ = claimed(record, "a", now=0)
     record = gave_up(record, SLACK, "a", "refused", now=1, in_doubt=False, settles=31)
     record = sent(record, "fallback", "b", "the mail", now=2)
@@ -438,7 +438,7 @@ def test_a_later_attempt_records_a_crashed_attempt_as_failed_if_the_attempt_limi
 
 
 def two_failed_on_slack(fallback: str | None) -> Record:
-    record = first([SLACK, "teams"], fallback, topic="sales", created_at=0, ttl=90, calls_back=False)
+    record = first(Record("sales", 0, 90, (SLACK, "teams"), fallback))
     return dead_lettered(record, SLACK, "m", "lost", now=1)
 
 

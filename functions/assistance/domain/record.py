@@ -71,11 +71,6 @@ class Attempt:
     found: bool = False
 
     @property
-    def is_final(self) -> bool:
-        """Whether no further attempt follows, unless an operator redrives the message."""
-        return self.outcome is Outcome.DELIVERED or self.outcome is Outcome.FAILED
-
-    @property
     def lasting(self) -> Outcome:
         """The outcome that counts for the delivery: a mail that bounced has failed, although SES had taken it."""
         return self.outcome if self.returned_at is None else Outcome.FAILED
@@ -178,12 +173,9 @@ class Delivery:
 
     @property
     def attempts_used(self) -> int:
-        """How many attempts of the present budget are used.
-
-        A redrive starts a new budget, and so does `wanted_since`.
-        """
+        """How many attempts of the present budget are used: those after the last final one and after `wanted_since`."""
         for used, attempt in enumerate(reversed(self.attempts)):
-            if attempt.is_final or attempt.at < self.wanted_since:
+            if attempt.outcome in {Outcome.DELIVERED, Outcome.FAILED} or attempt.at < self.wanted_since:
                 return used
         return len(self.attempts)
 
@@ -215,10 +207,7 @@ class Delivery:
 
     @property
     def expected_at(self) -> int | None:
-        """When the next event is expected: the end of the running attempt's claim, or else the next attempt.
-
-        None if no attempt is running or due.
-        """
+        """When the claim of the running attempt ends, or else the next attempt is due. None if there is neither."""
         return self.locked_until if self.is_under_way else self.due_at
 
     @property
@@ -324,10 +313,7 @@ class Record:
 
     @property
     def decides_at(self) -> int | None:
-        """When the reconciler decides whether to escalate.
-
-        None if it has decided, if somebody has taken the request, or if the request is not delivered.
-        """
+        """When the reconciler decides whether to escalate. None if it has, or the request is taken or undelivered."""
         return self.escalate_at if self.taken is None and self.status is Status.DELIVERED else None
 
     @property
@@ -346,10 +332,7 @@ class Record:
 
     @property
     def pending(self) -> tuple[Delivery, ...]:
-        """The deliveries on which the request's status depends and that have no final status.
-
-        Empty if the request is delivered.
-        """
+        """The unfinished deliveries on which the request's status depends. Empty if the request is delivered."""
         if self.status is Status.DELIVERED:
             return ()
         return tuple(

@@ -59,29 +59,12 @@ class Claim:
     exhausted: bool = False
 
 
-def first(
-    channels: Iterable[str],
-    fallback: str | None,
-    *,
-    topic: str,
-    created_at: int,
-    ttl: int,
-    calls_back: bool,
-    escalate_at: int | None = None,
-) -> Record:
+def first(request: Record) -> Record:
     """The record of a request before its first attempt. Every function computes the same record from the request."""
-    names = tuple(channels)
-    return Record(
-        topic=topic,
-        created_at=created_at,
-        ttl=ttl,
-        channels=names,
-        # A fallback must be another channel than the request's own.
-        fallback=None if fallback in names else fallback,
-        calls_back=calls_back,
-        escalate_at=escalate_at,
-        deliveries=tuple(Delivery(name, name, Kind.OWN) for name in names),
-    )
+    own = tuple(Delivery(name, name, Kind.OWN) for name in request.channels)
+    # A fallback must be another channel than the request's own.
+    fallback = None if request.fallback in request.channels else request.fallback
+    return replace(request, fallback=fallback, deliveries=own)
 
 
 def same_request(existing: Record, fresh: Record) -> Record | None:

@@ -193,15 +193,16 @@ def fresh_of(item: Item) -> Record:
 def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
     """The record of a request before its first attempt. `ttl` is in seconds since 1970."""
     created_at = ms_of(request.created_at)
-    return transitions.first(
-        map(str, route.channels),
-        route.fallback and str(route.fallback),
+    accepted = Record(
         topic=request.topic,
         created_at=created_at,
         ttl=ttl,
+        channels=tuple(map(str, route.channels)),
+        fallback=route.fallback and str(route.fallback),
         calls_back=request.callback_url is not None,
         escalate_at=created_at + 60_000 * route.escalate_after if route.escalate_after else None,
     )
+    return transitions.first(accepted)
 
 
 def _stored(request_item: Item, items: list[Item]) -> Stored:
