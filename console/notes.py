@@ -39,8 +39,8 @@ NOTES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "RequestTimeoutException": "SES did not get the whole call",
             "SendingPausedException": "sending was paused, and may be resumed",
             "ServiceUnavailable": "the answer is a 503: SES may have sent the mail",
-            "ThrottlingException": "also if the daily quota is used up: see above",
-            "TooManyRequestsException": "also if the daily quota is used up: see above",
+            "ThrottlingException": "also if the daily quota is used up",
+            "TooManyRequestsException": "also if the daily quota is used up",
         },
         Channel.TEAMS: {
             "http_400": "the workflow is turned off, or does not take a card",

@@ -311,12 +311,12 @@ def _options() -> str:
             partial(replace, api="http"),
         "`tracing=off`": partial(replace, tracing="off"),
         "`tracing=all`": partial(replace, tracing="all"),
-        "256 MB instead of 512": partial(replace, memory=256),
-        "1,024 MB": partial(replace, memory=1_024),
-        "1,769 MB, a whole CPU": partial(replace, memory=1_769),
+        "functions of 256 MB instead of 512": partial(replace, memory=256),
+        "functions of 1,024 MB": partial(replace, memory=1_024),
+        "functions of 1,769 MB, a whole CPU": partial(replace, memory=1_769),
         "SnapStart, without keeping the snapshots": partial(replace, snap_start=True),
-        "a batch window that gathers 10": partial(replace, gathered=10),
-        "a batch window that gathers 100": partial(replace, gathered=100),
+        "a batch window of the producer that gathers 10": partial(replace, gathered=10),
+        "a batch window of the producer that gathers 100": partial(replace, gathered=100),
         "`access_logs=on`": partial(replace, access_logs=True),
         "`waf=true`": partial(replace, firewall=True),
     }  # fmt: skip
@@ -382,17 +382,17 @@ units follow from the sizes of the items. Prices are list prices of us-east-1 in
 
 Each request has a description of {len(DESCRIPTION)} characters, and is delivered at the first attempt. The API accepts
 1 or {SWEPT} requests within a second; the consumers get them in batches of {sizes}. Requests of
-the same batch share a Slack post. The reconciler's row shows what two sweeps over a minute's requests spend more than
+the same batch share a Slack post. The reconciler's row shows by how much two sweeps over a minute's requests exceed
 sweeps without requests.
 
 {_counts()}
 What the table does not show:
 - The API's write takes a unit for the item and one for each index. The producer's update takes a unit for the item,
-  and one to remove it from the outbox's index.
+  and one for the outbox's index.
 - With the longest description (4,000 characters of three bytes), a request of sales or pricing takes {_longest()} write
   units respectively, because the API and the producer each write the whole item.
 - A sweep that finds nothing takes {_idle()}. In the half hour after a request, each sweep takes {INDEX_SHARDS} queries
-  more, because it reads the new requests again. These {INDEX_SHARDS} queries cost $0.07 a month at most.
+  more, because it reads the new requests again: this costs $0.07 a month at most.
 - A `GET` by a bot takes {_poll()} with Lambda and API Gateway, without tracing.
 - A take by Slack's button takes 1 Query, 1 PutItem and 2 BatchGetItem; by a link, 3 Query and 1 PutItem, the web
   page included. A sweep reads a record once more for each escalation that is due.
@@ -400,44 +400,41 @@ What the table does not show:
 ## What a million requests cost
 
 Half of the requests are on each topic, unless the row says otherwise. They come at 1, 10 or 100 a second, and the
-producer gets all of one second at once. *Ours* is this project; *naive* and *floor* are explained below the table.
+producer gets those of one second in one batch. *Ours* is this project; *naive* and *floor* follow below the table.
 
 {_bill()}
 - **Naive** is the same pipeline as many projects build it (`tests/naive.py`): Powertools' idempotency with a table of
-  its own; an index on the status that holds whole items; a publish and an update for each record; a read of Slack's
+  its own; an index on the status that holds whole items; a publish and an update for each request; a read of Slack's
   token for each send; X-Ray traces of every function; Lambda's START, END and REPORT lines; no KMS key, ledger, reports
   of bounces or metrics. At 100 requests a second this design costs the same as at 10, except for fewer traces.
-- **Floor** is the least that any design on these services costs: an HTTP API, one write unit to accept and two to
+- **Floor** is the least that a design on these services costs: an HTTP API, one write unit to accept and two to
   deliver at most once, no index, full batches, the smallest memory, no computing time, no log and no trace. Ours adds
   a REST API with keys, three write units for the outbox and one for the ledger, SES's reports, logs, and traces.
 
 ## What the options change
 
 {_options()}
-Not in the table: SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB.
-`alarms=false` saves ${_money(_optional())} a month. With a batch window, requests wait until the window is over.
+SnapStart's snapshot costs ${_money(snapshots)} a month for each function of 512 MB.
+`alarms=false` saves ${_money(_optional())} a month. In a batch window, requests wait until it ends.
 
 ## What is assumed
 
-Nothing was measured on AWS. The figures above follow from these assumptions, which hold for our design and the naive
-one:
+Nothing was measured on AWS. The figures above follow from these assumptions about our design and the naive one:
 - A call takes: {waits}.
-- An invocation computes for {INVOCATION_CPU_MS:g} ms, for {RECORD_CPU_MS["stream_producer"]:g} ms for each record that
-  it publishes, and for {CONSUMED_CPU_MS:g} ms for each that it delivers, as [measured](../benchmarks/results.md#warm)
+- An invocation computes for {INVOCATION_CPU_MS:g} ms, plus {RECORD_CPU_MS["stream_producer"]:g} ms for each request
+  that it publishes, or {CONSUMED_CPU_MS:g} ms for each that it delivers, as [measured](../benchmarks/results.md#warm)
   on a whole CPU ({WHOLE_CPU_MB:,} MB of memory). With half that memory, an invocation computes for twice as long.
 - {COLD:.0%} of the invocations are cold starts, which take {COLD_MS} ms more ({RESTORE_MS} ms with SnapStart).
 - X-Ray samples one invocation a second of each traced function, and {SAMPLED_SHARE:.0%} of the others.
-- Lambda's own log lines have {PLATFORM_LOG_BYTES} bytes in the naive design, and none in ours. A line of the access log
-  has {ACCESS_LOG_BYTES} bytes.
+- For each invocation, Lambda logs {PLATFORM_LOG_BYTES} bytes in the naive design, and none in ours. A line of the
+  access log has {ACCESS_LOG_BYTES} bytes.
 - In five minutes an SNS topic calls KMS {KEY_REQUESTS} times, and each of {ENVIRONMENTS} Lambda execution environments
   reads Slack's token once.
-- Not counted, so an additional cost: data sent to the internet, failures, retries, the table's storage and backups,
-  callbacks.
+- Not counted: data sent to the internet, failures, retries, the table's storage and backups, callbacks.
 
 ## Prices
 
-The prices in dollars per million that the figures above use, as of November 2026. Lambda reads the table's stream free
-of charge, and no metric is billed by request.
+In dollars per million. Lambda reads the table's stream free of charge, and no metric is billed by request.
 {priced}"""
 
 

@@ -24,10 +24,10 @@ A consumer turns each error of a provider into one of four kinds, which decide w
 |---|---|
 | permanent | the consumer gives up: it writes a dead letter with the code as the reason, and the fallback delivers |
 | transient | another attempt follows after the back-off; if the last attempt fails, the consumer gives up |
-| transient, in doubt | likewise, but the message may have arrived: on Slack the next attempt searches for it first |
-| rate limited | another attempt follows when the provider says so; attempts count only from an hour after the first |
+| transient, in doubt | as transient, but the message may have arrived: on Slack the next attempt searches for it |
+| rate limited | another attempt follows when the provider says so; for the first hour, such attempts don't count |
 
-These rules hold beside the tables below:
+Rules for all tables:
 - An error that no table lists is transient.
 - Whatever the code, an attempt is [in doubt](glossary.md) if the provider's answer never came, has a status of 500 or
   above, or is not the provider's own; on Slack also if no table lists the code. An attempt whose call never reached
@@ -35,7 +35,7 @@ These rules hold beside the tables below:
 - An answer of Slack with the status 429 is a rate limit, whatever its code.
 - If the consumer can't read the answer's `Retry-After`, it waits for the back-off, or for 30 seconds on Slack.
 - When the consumer searches Slack's history, it also calls `auth.test`. An error of that call means the same as for a
-  post, but leaves the attempt without a new doubt.
+  post, but does not put the attempt in doubt.
 """
 AFTERWARDS = """
 ## SES, after it has taken the mail
@@ -43,8 +43,8 @@ Source: <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-s
 
 A delivery by email becomes `delivered` when SES takes the mail. Later SES sends events about the mail through SNS to
 the function `email_feedback`. An event changes only the delivery whose record names this mail; if another mail of the
-same delivery arrived, a bounce doesn't make it fail. An event may come before the consumer has recorded the mail: then
-the function refuses the event, and Lambda calls the function again, at most twice.
+same delivery arrived, a bounce doesn't change the status. If an event comes before the consumer has recorded the mail,
+the function fails, and Lambda calls it again, at most twice.
 
 | event | code | what happens |
 |---|---|---|
@@ -55,15 +55,14 @@ the function refuses the event, and Lambda calls the function again, at most twi
 *As a permanent failure* means that the delivery becomes `failed`, the consumer's dead-letter queue gets the request's
 message, and the fallback delivers. SES reports a transient bounce only after its own retries. A bounce of the type
 *Transient, General* without `action`, `status` and `diagnosticCode` may be an out-of-office reply: if a Delivery event
-of the mail came before, it changes nothing. SES explains [all types of
+of the mail came before, the bounce changes nothing. SES explains [all types of
 bounces](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types).
 
 ## A bot that is called back
 Source: <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-success-and-failure>
 
-The kinds are those of the first table, but a callback has no fallback. *In doubt if sent* means that the bot may have
-got the callback; the next attempt repeats it with the same `webhook-id`. *Not sent* means that this attempt made no
-call.
+The kinds are those of the first table, but a callback has no fallback. *In doubt if sent*: the bot may have got the
+callback, and the next attempt repeats it with the same `webhook-id`. *Not sent*: this attempt made no call.
 
 | code | kind | note |
 |---|---|---|
@@ -71,16 +70,16 @@ call.
 | `address_not_public` | permanent | not sent: the host in `callback_url` has a private address |
 | `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
 | `http_…` | transient | any other status but 2xx, redirects too; the consumer waits for `Retry-After` |
-| `dns_error`, `tls_error`, `connection_error` | transient | not there, or its certificate is wrong; in doubt if sent |
+| `dns_error`, `tls_error`, `connection_error` | transient | no connection, or a wrong certificate; in doubt if sent |
 | `timeout` | transient | no connection within 3 seconds, or no answer within 10; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
 | `receiver_put_off` | rate limited | not sent: the host was slow or silent, and is called up to 5 minutes later |
 | `slow_receivers_put_off` | rate limited | not sent: slow hosts have used up their share of the consumer's time |
-| `callback_secret_unavailable` | transient | the consumer can't read our secret, or a key has not 24 to 64 bytes |
+| `callback_secret_unavailable` | transient | the signing secret can't be read, or a key hasn't 24 to 64 bytes |
 
 ## Codes of our own
 
-The consumers record these codes themselves, without an answer of the provider:
+The consumers record these codes without an answer of the provider:
 
 | code | what happened |
 |---|---|
