@@ -66,10 +66,9 @@ COSTS: Final = frozenset(
 
 
 class Source(NamedTuple):
-    """The provider's price page, and the figures of it that a stored copy shows: see docs/deployment.md."""
+    """The provider's price page. docs/deployment.md says which of its figures we checked."""
 
     page: str
-    seen: str
 
     @property
     def url(self) -> str:
@@ -77,17 +76,16 @@ class Source(NamedTuple):
         return f"https://aws.amazon.com/{self.page}/"
 
 
-CLOUDWATCH: Final = Source("cloudwatch/pricing", "free tier")
-SECRETS: Final = Source("secrets-manager/pricing", "price")
-KMS: Final = Source("kms/pricing", "price")
-WAF: Final = Source("waf/pricing", "")
-SES: Final = Source("ses/pricing", "")
-SQS: Final = Source("sqs/pricing", "")
-SCHEDULER: Final = Source("eventbridge/pricing", "free tier")
-LAMBDA_CALLS: Final = Source("lambda/pricing", "price, free tier")
-LAMBDA_TIME: Final = Source("lambda/pricing", "free tier")
-DYNAMODB: Final = Source("dynamodb/pricing/on-demand", "")
-XRAY: Final = Source("xray/pricing", "price, free tier")
+CLOUDWATCH: Final = Source("cloudwatch/pricing")
+SECRETS: Final = Source("secrets-manager/pricing")
+KMS: Final = Source("kms/pricing")
+WAF: Final = Source("waf/pricing")
+SES: Final = Source("ses/pricing")
+SQS: Final = Source("sqs/pricing")
+SCHEDULER: Final = Source("eventbridge/pricing")
+LAMBDA: Final = Source("lambda/pricing")
+DYNAMODB: Final = Source("dynamodb/pricing/on-demand")
+XRAY: Final = Source("xray/pricing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +179,13 @@ def rows(variant: str) -> Iterator[Row]:
     yield Row("Requests to SQS", polls, 0.40e-6, SQS, free=1e6, part=part)
     part = f"{runs:,.0f} runs of the reconciler"
     yield Row("Runs of the reconciler, by the scheduler", runs, 1.00e-6, SCHEDULER, free=14e6, part=part)
-    yield Row("The same, as calls of Lambda", runs, 0.20e-6, LAMBDA_CALLS, free=1e6, part=part)
+    yield Row("The same, as calls of Lambda", runs, 0.20e-6, LAMBDA, free=1e6, part=part)
     _, reconciler = template.function("reconciler")
     seconds = runs * SECONDS * reconciler["MemorySize"] / 1024
-    yield Row("Their GB-seconds, on Arm", seconds, 0.0000133334, LAMBDA_TIME, free=400e3, part=part)
+    yield Row("Their GB-seconds, on Arm", seconds, 0.0000133334, LAMBDA, free=400e3, part=part)
     kept = [target(version["FunctionName"]) for version in template.all("AWS::Lambda::Version").values()]
     snapshots = sum(template.resources[name]["Properties"]["MemorySize"] / 1024 for name in kept)
-    yield Row("GB-seconds of snapshots", snapshots * MINUTES * 60, 0.0000015046, LAMBDA_TIME, part="Snapshots")
+    yield Row("GB-seconds of snapshots", snapshots * MINUTES * 60, 0.0000015046, LAMBDA, part="Snapshots")
     yield Row("Their read units", runs * run.units(READ_UNITS), 0.125e-6, DYNAMODB, part=part)
     yield Row("Their write units", runs * run.units(WRITE_UNITS), 0.625e-6, DYNAMODB, part=part)
     yield Row("Their logs, in GB", runs * LOG_BYTES / 1e9, 0.50, CLOUDWATCH, free=5, part=part)
@@ -224,9 +222,9 @@ def details() -> str:
             price, free = f"${row.price:.10f}".rstrip("0"), _count(row.free) if row.free else "none"
             price = price if len(price.partition(".")[2]) > 1 else f"${row.price:.2f}"
             link = f"[{price}]({row.source.url})"
-            lines.append(_line(row.what, _count(of_dev.count), _count(row.count), link, free, row.source.seen))
-    head = _line("in a month", *STAGES, "price of one", "free", "seen")
-    return "".join([head, "|---|--:|--:|--:|--:|---|\n", *lines])
+            lines.append(_line(row.what, _count(of_dev.count), _count(row.count), link, free))
+    head = _line("in a month", *STAGES, "price of one", "free")
+    return "".join([head, "|---|--:|--:|--:|--:|\n", *lines])
 
 
 def _line(*cells: str) -> str:
