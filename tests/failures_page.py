@@ -79,7 +79,7 @@ callback, and the next attempt repeats it with the same `webhook-id`. *Not sent*
 
 ## Codes of our own
 
-The consumers record these codes without an answer of the provider:
+The consumers record these codes themselves:
 
 | code | what happened |
 |---|---|
