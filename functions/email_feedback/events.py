@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AliasPath, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from assistance.ids import RequestId
@@ -23,21 +23,17 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, alias_generator=to_camel)
 
 
-class _Tags(_Model):
-    # SES turns each tag's value into a list.
-    request_id: Annotated[tuple[RequestId], Field(alias=REQUEST_ID_TAG)]
-
-
-class Mail(_Model):
+class _AboutMail(_Model):
     """The mail that an event is about. `message_id` is the id that SES's `SendEmail` returned."""
 
-    message_id: Annotated[str, Field(min_length=1)]
-    tags: _Tags
+    message_id: Annotated[str, Field(min_length=1, validation_alias=AliasPath("mail", "messageId"))]
+    # SES turns each tag's value into a list.
+    request_ids: Annotated[tuple[RequestId], Field(validation_alias=AliasPath("mail", "tags", REQUEST_ID_TAG))]
 
     @property
     def request_id(self) -> str:
         """The id of the request for which the mail was sent."""
-        return self.tags.request_id[0]
+        return self.request_ids[0]
 
 
 class _BouncedRecipient(_Model):
@@ -47,23 +43,22 @@ class _BouncedRecipient(_Model):
     diagnostic_code: str | None = None
 
 
-class _BounceDetail(_Model):
-    bounce_type: Literal["Undetermined", "Permanent", "Transient"]
-    bounce_sub_type: str = ""
-    bounced_recipients: tuple[_BouncedRecipient, ...] = ()
-
-
-class Bounce(_Model):
+class Bounce(_AboutMail):
     """A mail server has refused the mail, immediately or again and again until SES gave up."""
 
     event_type: Literal["Bounce"]
-    mail: Mail
-    bounce: _BounceDetail
+    type: Annotated[
+        Literal["Undetermined", "Permanent", "Transient"], Field(validation_alias=AliasPath("bounce", "bounceType"))
+    ]
+    sub_type: Annotated[str, Field(validation_alias=AliasPath("bounce", "bounceSubType"))] = ""
+    recipients: Annotated[
+        tuple[_BouncedRecipient, ...], Field(validation_alias=AliasPath("bounce", "bouncedRecipients"))
+    ] = ()
 
     @property
     def code(self) -> str:
         """The error code that the delivery gets."""
-        return f"bounce_{self.bounce.bounce_type.lower()}"
+        return f"bounce_{self.type.lower()}"
 
     @property
     def may_be_automatic_reply(self) -> bool:
@@ -71,16 +66,14 @@ class Bounce(_Model):
 
         https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
         """
-        detail = self.bounce
-        reports = (one.action or one.status or one.diagnostic_code for one in detail.bounced_recipients)
-        return (detail.bounce_type, detail.bounce_sub_type) == ("Transient", "General") and not any(reports)
+        reports = (one.action or one.status or one.diagnostic_code for one in self.recipients)
+        return (self.type, self.sub_type) == ("Transient", "General") and not any(reports)
 
 
-class Refusal(_Model):
+class Refusal(_AboutMail):
     """The recipient has marked the mail as spam, now or earlier, or SES has found a virus in it and not sent it."""
 
     event_type: Literal["Complaint", "Reject"]
-    mail: Mail
 
     @property
     def code(self) -> str:
@@ -88,16 +81,11 @@ class Refusal(_Model):
         return self.event_type.lower()
 
 
-class _DeliveryDetail(_Model):
-    timestamp: Annotated[AwareDatetime, Field(ge=_FIRST, le=_LAST)]
-
-
-class Delivery(_Model):
+class Delivery(_AboutMail):
     """The recipient's mail server has taken the mail."""
 
     event_type: Literal["Delivery"]
-    mail: Mail
-    delivery: _DeliveryDetail
+    at: Annotated[AwareDatetime, Field(ge=_FIRST, le=_LAST, validation_alias=AliasPath("delivery", "timestamp"))]
 
 
 class Other(_Model):

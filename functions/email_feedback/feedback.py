@@ -36,10 +36,10 @@ class Feedback:
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
-        about = {"request_id": event.mail.request_id, "event_type": event.event_type}
+        about = {"request_id": event.request_id, "event_type": event.event_type}
         change = partial(_changed, event=event, now=epoch_ms(utc_now()))
         try:
-            stored, is_known = self.requests.change(event.mail.request_id, change)
+            stored, is_known = self.requests.change(event.request_id, change)
             if not is_known:
                 _check_final(stored.record, about)
             elif isinstance(event, Delivery):
@@ -50,8 +50,8 @@ class Feedback:
             logger.warning("feedback on a request that is not known, or no longer", extra=about)
 
     def _fail(self, event: Bounce | Refusal, stored: Stored, about: dict[str, Any], source_message_id: str) -> None:
-        delivery = next(each for each in stored.record.deliveries if each.sent_as(event.mail.message_id))
-        attempt = delivery.sent_as(event.mail.message_id)
+        delivery = next(each for each in stored.record.deliveries if each.sent_as(event.message_id))
+        attempt = delivery.sent_as(event.message_id)
         if delivery.final is Outcome.DELIVERED or attempt is None or attempt.error != event.code:
             logger.info("an event that changes nothing any more", extra=about)
             return
@@ -64,7 +64,7 @@ class Feedback:
     def _dead_letter(
         self, event: Bounce | Refusal, stored: Stored, delivery: EmailDelivery, source_message_id: str
     ) -> None:
-        request = self.requests.get(event.mail.request_id)
+        request = self.requests.get(event.request_id)
         if request is None:
             raise RequestGone
         named = None if delivery.kind is Kind.OWN else delivery.name
@@ -86,9 +86,9 @@ def _check_final(record: Record, about: dict[str, Any]) -> None:
 
 def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> tuple[Record, bool]:
     """The record after the event, and whether it has such a mail. An automatic reply changes no confirmed mail."""
-    result = event.mail.message_id
+    result = event.message_id
     if isinstance(event, Delivery):
-        return transitions.confirmed(record, result, at=epoch_ms(event.delivery.timestamp))
+        return transitions.confirmed(record, result, at=epoch_ms(event.at))
     if isinstance(event, Bounce) and event.may_be_automatic_reply:
         attempts = (delivery.sent_as(result) for delivery in record.deliveries)
         if any(attempt and attempt.confirmed_at is not None for attempt in attempts):

@@ -34,7 +34,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # no
         except MalformedEvent as error:
             logger.error("an event of SES can't be parsed", message_id=notification["MessageId"], wrong=str(error))
             raise
-        if not isinstance(parsed, Other) and parsed.mail.request_id == REQUEST_ID:
+        if not isinstance(parsed, Other) and parsed.request_id == REQUEST_ID:
             # It shows that SES's events about other mails arrive too.
             measure(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
             continue

@@ -64,7 +64,7 @@ def test_an_ses_event_with_any_time_is_either_storable_or_reported_as_malformed(
     with suppress(MalformedEvent):
         parsed = parse(json.dumps(delivery))
         assert isinstance(parsed, Delivery)
-        assert timestamp(parsed.delivery.timestamp).endswith("Z")
+        assert timestamp(parsed.at).endswith("Z")
 
 
 @pytest.mark.parametrize("name", ["bounce", "delivery"])
