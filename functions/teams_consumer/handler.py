@@ -6,8 +6,7 @@ request may be posted twice.
 """
 
 import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
@@ -17,7 +16,7 @@ from assistance import routing
 from assistance.engine.consumer import consumer
 from assistance.engine.heartbeat import topics
 from assistance.engine.links import take_url
-from assistance.errors import DeliveryError, PermanentFailure, TransientFailure
+from assistance.errors import PermanentFailure, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform import tls
 from assistance.platform.clock import utc_now
@@ -47,21 +46,8 @@ def workflow(topic: str, *, fresh: bool = False) -> SplitResult:
     return secret(place(topic), read, unavailable="teams_secret_unavailable", fresh=fresh)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The status and headers of an answer. `headers` has names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    @property
-    def failure(self) -> DeliveryError | None:
-        """The `DeliveryError`, if the workflow has not accepted the call; else None."""
-        return classify(self.status, self.headers, utc_now())
-
-
-def post(url: SplitResult, body: bytes) -> Answer:
-    """Call the workflow once, and follow no redirect. Raises a `DeliveryError` if there was no answer."""
+def post(url: SplitResult, body: bytes) -> str:
+    """Call the workflow once, and follow no redirect. Returns the id of its run, or raises a `DeliveryError`."""
     host, sent = url.hostname or "", False
     connection = (
         HTTPSConnection(host, url.port, timeout=TIMEOUT_SECONDS, context=tls.context())
@@ -72,8 +58,8 @@ def post(url: SplitResult, body: bytes) -> Answer:
         connection.connect()
         sent = True
         connection.request("POST", f"{url.path or '/'}?{url.query}", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()})
+        with connection.getresponse() as answer:
+            headers = {name.lower(): value for name, value in answer.getheaders()}
     except TimeoutError as error:
         raise TransientFailure("timeout", in_doubt=sent) from error
     except ssl.SSLError as error:
@@ -82,6 +68,9 @@ def post(url: SplitResult, body: bytes) -> Answer:
         raise TransientFailure("connection_error", in_doubt=sent) from error
     finally:
         connection.close()
+    if failure := classify(answer.status, headers, utc_now()):
+        raise failure
+    return headers.get(RUN, "accepted")
 
 
 def send(outgoing: Outgoing) -> str:
@@ -91,12 +80,12 @@ def send(outgoing: Outgoing) -> str:
     """
     topic, url = outgoing.request.topic, workflow(outgoing.request.topic)
     body = compose(outgoing, take_url=take_url(outgoing, settings().take_page, settings().take_secret))
-    answer = post(url, body)
-    if isinstance(answer.failure, PermanentFailure) and (replaced := workflow(topic, fresh=True)) != url:
-        answer = post(replaced, body)
-    if failure := answer.failure:
-        raise failure
-    return answer.headers.get(RUN, "accepted")
+    try:
+        return post(url, body)
+    except PermanentFailure:
+        if (replaced := workflow(topic, fresh=True)) == url:
+            raise
+    return post(replaced, body)
 
 
 def defects() -> Iterator[str]:

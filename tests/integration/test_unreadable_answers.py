@@ -126,7 +126,7 @@ def test_any_response_of_a_teams_workflow_yields_either_a_status_or_a_classified
     provider.answers = [answer]
     url = teams_secret.read(f"{provider.url}&sig={CANARY}", loopback=True)
     with typed():
-        assert isinstance(teams.post(url, b"{}").failure, DeliveryError | None)
+        assert isinstance(teams.post(url, b"{}"), str)
 
 
 @FUZZED
