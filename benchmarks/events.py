@@ -169,7 +169,7 @@ def _received(messages: Sequence[Message]) -> dict[str, Any]:
 
 def press(origin: str) -> dict[str, Any]:
     """Slack's call after a user has clicked the button that takes a request. `origin`: the URL of the Slack server."""
-    message = {"ts": POSTED_AS, "blocks": [blocks.actions(blocks.takes(POSTED, "slack"))]}
+    message = {"ts": POSTED_AS, "blocks": [blocks.actions(blocks.takes(POSTED, "slack", taken=False))]}
     action = {"action_id": blocks.TAKE, "action_ts": str(time.time()), "value": f"{POSTED} slack"}
     payload = {
         "type": "block_actions",

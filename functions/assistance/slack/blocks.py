@@ -145,18 +145,16 @@ def opens(url: str) -> Block:
     return {"type": "button", "text": plain("Open conversation"), "action_id": "open_conversation", "url": url}
 
 
-def takes(request_id: str, delivery: str) -> Block:
-    """The button by which a human takes the request. Its value holds the request's id and the delivery's name."""
-    return _button("I'll take it", TAKE, request_id, delivery)
-
-
-def releases(request_id: str, delivery: str) -> Block:
-    """The button by which the human who has taken the request releases it."""
-    return _button("Release", RELEASE, request_id, delivery)
+def takes(request_id: str, delivery: str, *, taken: bool) -> Block:
+    """The button by which a human takes the request, or by which the human who has taken it releases it."""
+    text, action = ("Release", RELEASE) if taken else ("I'll take it", TAKE)
+    # Leave out members that have Slack's default value: a digest has many buttons, and a message's size is limited.
+    label = {"type": "plain_text", "text": text}
+    return {"type": "button", "text": label, "action_id": action, "value": f"{request_id} {delivery}"}
 
 
 def parse_value(value: str) -> ShownRequest | None:
-    """The request and delivery in the value of a `takes` or `releases` button. None if the value has another form."""
+    """The request and delivery in the value of a `takes` button. None if the value has another form."""
     request_id, _, delivery = value.partition(" ")
     return ShownRequest(request_id, delivery) if is_request_id(request_id) and delivery else None
 
@@ -177,9 +175,3 @@ def requests_in(blocks: Iterable[Any]) -> Iterator[ShownRequest]:
                     value
                 ):
                     yield found
-
-
-def _button(text: str, action: str, request_id: str, delivery: str) -> Block:
-    # Leave out members that have Slack's default value: a digest has many buttons, and a message's size is limited.
-    label = {"type": "plain_text", "text": text}
-    return {"type": "button", "text": label, "action_id": action, "value": f"{request_id} {delivery}"}

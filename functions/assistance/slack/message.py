@@ -245,9 +245,7 @@ def _fits_in_a_line(fact: Fact) -> bool:
 
 
 def _take_button(outgoing: Outgoing, taken: Take | None) -> Block:
-    """The button by which a human takes the request, or releases it."""
-    button = blocks.releases if taken else blocks.takes
-    return button(outgoing.request.id, outgoing.delivery or Channel.SLACK)
+    return blocks.takes(outgoing.request.id, outgoing.delivery or Channel.SLACK, taken=taken is not None)
 
 
 def _taken_by(taken: Take) -> str:
