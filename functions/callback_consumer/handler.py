@@ -17,8 +17,6 @@ from callback_consumer.receivers import Receivers
 from callback_consumer.settings import settings
 
 egress = cache(lambda: Egress(loopback=settings().callback_loopback))
-
-
 receivers = cache(Receivers)
 
 
@@ -29,19 +27,14 @@ def prepare() -> None:
     receivers()
 
 
-def headers_for(id_: str, body: str) -> dict[str, str]:
-    """The headers of Standard Webhooks. The secret holds one signing key, or several during a change of keys."""
-    keys = secret(settings().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
-    return sign(id_, body, keys, utc_now())
-
-
 def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
     """Send the bot the callback about the request's event. Returns the webhook's id."""
     url, event = outgoing.request.callback_url, outgoing.event
     if url is None or event is None:
         raise PermanentFailure("malformed_message")
     id_, body = webhook_id(outgoing.request, event), compose(outgoing.request, event)
-    answer = receivers.call(url, partial(post, url, body.encode(), headers_for(id_, body)))
+    keys = secret(settings().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
+    answer = receivers.call(url, partial(post, url, body.encode(), sign(id_, body, keys, utc_now())))
     if failure := classify(answer.status, answer.headers, utc_now()):
         raise failure
     return id_

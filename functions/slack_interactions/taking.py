@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from assistance.domain import takes
-from assistance.domain.record import Record, Take
+from assistance.domain.record import Take
 from assistance.engine.takes import Human, measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.history import RequestRecord, outgoing_of
@@ -109,15 +109,12 @@ class Taking:
         for on, each in zip(press.shown, self.requests.several([on.request_id for on in press.shown]), strict=True):
             if each is None:
                 raise RequestGone
-            event = partial(_arrived, on=on, attempt=press.id, ts=press.ts, now=epoch_ms(utc_now()))
+            now = epoch_ms(utc_now())
+            event = partial(takes.arrived, name=on.delivery, take_id=press.id, result=press.ts, now=now)
             if event(each.record) is not each.record:
                 self.requests.update(on.request_id, event)
             shown[on] = each
         return shown
-
-
-def _arrived(record: Record, *, on: ShownRequest, attempt: str, ts: str, now: int) -> Record:
-    return takes.arrived(record, on.delivery, attempt, ts, now)
 
 
 def _outgoing(on: ShownRequest, shown: RequestRecord) -> Outgoing:
