@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 
-from assistance import ids
 from assistance.domain import transitions
 from assistance.domain.record import Record, Status
 from assistance.errors import Unreadable
 from assistance.history import RESEND, RequestRecord
+from assistance.ids import is_request_id
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
@@ -66,15 +66,24 @@ def _detail(error: HTTPError) -> str:
         return "no reason given"
 
 
+def canonical(typed: str) -> str:
+    """The canonical form of an id that somebody typed. Raises `ValueError` if the text is not an id."""
+    # https://www.rfc-editor.org/rfc/rfc9562#section-4: input may be in upper case.
+    written = typed.lower()
+    if not is_request_id(written):
+        raise ValueError("no request's id")
+    return written
+
+
 def find(requests: Requests, typed: str) -> RequestRecord:
     """The request with that id, or with the only id that begins with it. Raises `Failure` and `Unreadable`."""
     try:
-        canonical = ids.request_id(typed)
+        request_id = canonical(typed)
     except ValueError:
-        canonical = id_prefixes.completed(requests, typed)
-    record = requests.get(canonical)
+        request_id = id_prefixes.completed(requests, typed)
+    record = requests.get(request_id)
     if record is None:
-        raise Failure(f"there is no request {canonical}: check the id and the --stack")
+        raise Failure(f"there is no request {request_id}: check the id and the --stack")
     return record
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
-from assistance.ids import request_id
 from assistance.routing import Channel
 from cli import dead_letter_queues, render, requests, takes
 from cli.dead_letter_queues import Outcome
@@ -77,7 +76,7 @@ class Actions:
 
 
 def _id(body: Mapping[str, Any]) -> str:
-    return request_id(str(body["id"]))
+    return requests.canonical(str(body["id"]))
 
 
 def _name(body: Mapping[str, Any]) -> str:

@@ -8,11 +8,11 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from pydantic import ValidationError
 
 from api.body import Call
-from assistance import ids
 from assistance.models import AssistanceRequest
 from assistance.platform import aws
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.routing import RetryPolicy, Topic
+from cli.requests import canonical
 from infra.retries import longest
 
 
@@ -57,13 +57,13 @@ def test_a_stored_request_with_an_id_topic_or_time_in_an_invalid_format_is_rejec
 
 @pytest.mark.parametrize("typed", [REQUEST["id"], REQUEST["id"].upper()])
 def test_a_request_id_is_accepted_in_upper_and_lower_case(typed: str) -> None:
-    assert ids.request_id(typed) == REQUEST["id"]
+    assert canonical(typed) == REQUEST["id"]
 
 
 @pytest.mark.parametrize("form", ["{{{}}}", "urn:uuid:{}", "{} ", "{}\n"])
 def test_a_request_id_in_an_invalid_format_is_rejected(form: str) -> None:
     with pytest.raises(ValueError, match="no request's id"):
-        ids.request_id(form.format(REQUEST["id"]))
+        canonical(form.format(REQUEST["id"]))
 
 
 def test_times_are_formatted_in_utc_with_milliseconds() -> None:
