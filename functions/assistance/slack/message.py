@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from assistance import facts
 from assistance.domain.record import Take
@@ -27,10 +27,6 @@ SAME_DAY: Final = timedelta(hours=12)
 MAX_NAME_CHARACTERS: Final = 30  # how much is shown of the name of the human who has taken a request
 METADATA_EVENT: Final = "assistance_request"
 DIGEST_EVENT: Final = "assistance_requests"
-
-
-By: TypeAlias = Mapping[str, Take]  # the takes of requests, by the request's id
-NOBODY: Final[By] = {}
 
 
 def digests(
@@ -83,13 +79,14 @@ def compose(
     at: datetime,
     *,
     take: bool = False,
-    taken: By = NOBODY,
+    taken: Mapping[str, Take] = {},
     room: int = MAX_MESSAGE_CHARACTERS,
 ) -> dict[str, Any]:
     """The arguments of `chat.postMessage` for these requests: text, blocks, and metadata for the search for them.
 
     `at`: when they are posted. `take`: True if humans can take requests, so that each has a button for it. `taken`: the
-    takes of requests. `room`: the limit on the blocks' size, in the characters that `blocks.size` counts.
+    takes of requests, by the request's id. `room`: the limit on the blocks' size, in the characters that `blocks.size`
+    counts.
     """
     shown = sorted(outgoing, key=_age)
     if len(shown) == 1:
@@ -183,7 +180,9 @@ class _EntryStyle:
     taken_ids: bool = True  # True if an entry shows the request's id even after a human has taken it
 
 
-def _digest(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: By, room: int) -> list[Block]:
+def _digest(
+    shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: Mapping[str, Take], room: int
+) -> list[Block]:
     """A title and an entry for each request, with dividers between the entries if there is room."""
     look, drawn = _EntryStyle(at, has_topics=_has_topics(shown)), []
     for each in (look, replace(look, dividers=False), replace(look, dividers=False, taken_ids=False)):
