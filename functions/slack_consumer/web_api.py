@@ -1,6 +1,5 @@
 """Calls Slack's Web API through Slack's SDK, without retries. The result is Slack's answer or a `DeliveryError`."""
 
-import logging
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,14 +12,11 @@ from slack_sdk.web import SlackResponse
 
 from assistance.errors import UNREADABLE, TransientFailure
 from assistance.platform import tls
+from assistance.platform.observability import silent
 from slack_consumer.failures import classify
 
 TIMEOUT_SECONDS: Final = 8
 Method: TypeAlias = Callable[[WebClient], SlackResponse]
-
-# The SDK would log answers that it can't parse. This project logs failures without their texts.
-_silent = logging.getLogger("slack_sdk.silent")
-_silent.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ class Answer:
 def call(method: Method, api_url: str, token: str) -> Answer:
     """Call the method once: the SDK's own retry could post a message twice. Raises a `DeliveryError`."""
     trusted = tls.context() if api_url.startswith("https:") else None
-    client = WebClient(token, api_url, TIMEOUT_SECONDS, trusted, retry_handlers=[], logger=_silent)
+    client = WebClient(token, api_url, TIMEOUT_SECONDS, trusted, retry_handlers=[], logger=silent)
     try:
         response = method(client)
     except SlackApiError as error:

@@ -4,7 +4,6 @@ Slack sends a `response_url` with each press. It may be used five times within h
 https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 """
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPException
@@ -15,15 +14,11 @@ from slack_sdk.webhook import WebhookClient
 
 from assistance.errors import UNREADABLE
 from assistance.platform import tls
-from assistance.platform.observability import logger
+from assistance.platform.observability import logger, silent
 
 HOSTS: Final = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
 # Slack waits three seconds for the answer to a button press.
 TIMEOUT_SECONDS: Final = 2
-
-# The SDK would log what it sends. This project logs failures without their texts.
-_silent = logging.getLogger("slack_sdk.silent")
-_silent.disabled = True
 
 
 def is_slacks(url: str, response_origin: str) -> bool:
@@ -45,7 +40,7 @@ def is_slacks(url: str, response_origin: str) -> bool:
 def send(url: str, body: Mapping[str, Any]) -> bool:
     """Send Slack an answer. Returns whether Slack accepted it; raises nothing, as the press is already acted on."""
     try:
-        client = WebhookClient(url, timeout=TIMEOUT_SECONDS, ssl=tls.context(), retry_handlers=[], logger=_silent)
+        client = WebhookClient(url, timeout=TIMEOUT_SECONDS, ssl=tls.context(), retry_handlers=[], logger=silent)
         answer = client.send_dict(dict(body))
     except (OSError, HTTPException, *UNREADABLE) as error:
         logger.warning("Slack does not accept the answer to a button press", error_type=type(error).__name__)

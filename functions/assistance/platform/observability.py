@@ -9,3 +9,6 @@ from aws_lambda_powertools import Logger
 logger = Logger(use_rfc3339=True)
 # Libraries log no details: at DEBUG, botocore logs each call with its body.
 logging.getLogger().setLevel(logging.WARNING)
+# For Slack's SDK, which would log what it sends, and answers that it can't parse.
+silent = logging.getLogger("slack_sdk.silent")
+silent.disabled = True
