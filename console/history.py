@@ -79,12 +79,18 @@ def reached(record: RequestRecord) -> Reached:
         return Reached("yes", f"{names} took the message{why}.{handled}", timestamp_of(first.final_at))
     if not record.record.has_ended:
         waiting = ", ".join(title(each.destination) for each in record.record.pending)
-        where = " in the outbox" if record.in_outbox else ""
+        where = " in the outbox" if in_outbox(record) else ""
         return Reached("not yet", f"the request waits{where}{waiting and f' for {waiting}'}.{handled}")
     failed = [each for each in to_humans if each.final is Outcome.FAILED]
     names = " and ".join(dict.fromkeys(title(each.destination) for each in failed))
     letters = "dead letters wait" if len({each.destination for each in failed}) > 1 else "a dead letter waits"
     return Reached("no", f"{names or 'Every channel'} failed, and {letters} for a redrive.{handled}")
+
+
+def in_outbox(record: RequestRecord) -> bool:
+    """Whether a message of the request, other than a callback, still has to be published."""
+    callbacks = {callback.name for callback in record.record.callbacks}
+    return record.unpublished or any(entry.delivery not in callbacks for entry in record.record.outbox)
 
 
 def _of_delivery(delivery: Delivery, *, needed: bool) -> Iterator[Event]:

@@ -17,7 +17,7 @@ from assistance.text import printable
 from cli import render
 from cli.stack import DeadLetterQueue, Stack
 from console.dead_letters import DeadLetters
-from console.history import events, reached, title
+from console.history import events, in_outbox, reached, title
 from console.search import AHEAD, Query, search
 
 MAX_OUTBOX_COUNT: Final = 1_000
@@ -110,7 +110,7 @@ class Reader:
         return {
             **document,
             "channels": record.record.channels,
-            "in_outbox": record.in_outbox,
+            "in_outbox": in_outbox(record),
             "has_ended": record.record.has_ended,
             "reached": asdict(reached(record)),
         }

@@ -64,12 +64,6 @@ class RequestRecord:
         return Status.PUBLISHED if status is Status.ACCEPTED and self.published_at else status
 
     @property
-    def in_outbox(self) -> bool:
-        """Whether a message of the request, other than a callback, still has to be published."""
-        callbacks = {callback.name for callback in self.record.callbacks}
-        return self.unpublished or any(entry.delivery not in callbacks for entry in self.record.outbox)
-
-    @property
     def fallback(self) -> Fallback | None:
         """The fallback's channel and why it is used. None if it is not used."""
         return next(filter(None, map(fallback_of, self.record.deliveries)), None)

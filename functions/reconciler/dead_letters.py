@@ -62,14 +62,12 @@ def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
             complete = complete and not depth.in_flight
             began = run.remaining_ms()
             limit = min(MOST_LETTERS, (began - TIME_TO_LOCATE_MS) // MS_PER_LETTER)
-            if depth.total and limit > 0:
+            if depth.total:
                 with dead_letters.reading(run.sqs, url, limit=limit, bodies=False) as letters:
                     found += letters
                     # After `READ_SECONDS` the first ones become visible, and SQS returns them instead of others.
                     in_time = began - run.remaining_ms() < dead_letters.READ_SECONDS * 1_000
                     complete = complete and in_time and len(letters) < limit
-            elif depth.total:
-                complete = False
         except AWS_ERRORS as error:
             complete = False
             logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))

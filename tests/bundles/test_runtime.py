@@ -147,7 +147,7 @@ def test_the_api_stores_a_request_and_answers_202(run: Invoke, stack: Cloud) -> 
     assert answer["statusCode"] == 202
     record = requests(stack.table).get(json.loads(answer["body"])["id"])
     assert record
-    assert (record.request.topic, record.request.description, record.in_outbox) == (Topic.SALES, TEXT, True)
+    assert (record.request.topic, record.request.description, record.unpublished) == (Topic.SALES, TEXT, True)
 
 
 def test_the_stream_producer_publishes_the_requests_in_a_dynamodb_stream_event(run: Invoke, stack: Cloud) -> None:

@@ -198,12 +198,12 @@ def test_reading_a_request_returns_the_request_and_its_delivery_record(requests:
     one = accepted(requests)
     shown = requests.get(one.id)
     assert shown
-    assert (shown.request, shown.published_at, shown.in_outbox, shown.deliveries) == (one, None, True, ())
+    assert (shown.request, shown.published_at, shown.unpublished, shown.deliveries) == (one, None, True, ())
     requests.items.mark_published(request_key(one.id), ["slack"], AT)
     requests.change(one.id, claimed)
     shown = requests.get(one.id)
     assert shown
-    assert (shown.published_at, shown.in_outbox, shown.status) == (AT, False, "sending")
+    assert (shown.published_at, shown.unpublished, shown.status) == (AT, False, "sending")
 
 
 def test_a_published_request_has_status_published_before_the_first_attempt(requests: Requests) -> None:

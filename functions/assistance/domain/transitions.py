@@ -317,13 +317,10 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
         # Publish the fallback, for the first time, or again if a consumer has dropped its message as no longer needed.
         # If it is the fallback itself that bounced, it is not published again: it waits for its redrive.
         failed = max(record.unreached, key=attrgetter("final_at"))
-        cause = StandsInFor(failed.destination, _error_of(failed))
+        errors = [attempt.error for attempt in failed.attempts if attempt.lasting is Outcome.FAILED]
+        cause = StandsInFor(failed.destination, errors[-1] or "")
         record = wanted(record, replace(fallback, cause=cause), now)
     return _ended(record, now)
-
-
-def _error_of(failed: Delivery) -> str:
-    return next((each.error for each in reversed(failed.attempts) if each.lasting is Outcome.FAILED), None) or ""
 
 
 def _ended(record: Record, now: int) -> Record:

@@ -129,7 +129,7 @@ class Consumer:
         )
 
         def claimed(*, request_id: str) -> Decision:  # noqa: ARG001 # Powertools computes the idempotency key from it
-            return self._send(attempt, message, record, tally, send)
+            return self._send(attempt, record, tally, send)
 
         once = idempotent_function(
             claimed,
@@ -151,16 +151,16 @@ class Consumer:
             else:
                 unforeseen.log(cause or error, **about)
             raise
-        self._conclude(decision, attempt, message, record, tally)
+        self._conclude(decision, attempt, record, tally)
 
-    def _send(self, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
+    def _send(self, attempt: Attempt, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
         """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
         claim = attempt.claim
         # No attempt is left if the last allowed one died, or if `retry_attempts` has been lowered meanwhile.
         is_exhausted = claim.exhausted or claim.number > self.retry.attempts
         outcome = EXHAUSTED if is_exhausted else self._outcome(attempt, send)
         if not (is_exhausted or isinstance(outcome, RateLimited | RefusedInBatch)):
-            tally.add(Metric.ATTEMPTS, channel=self.channel, topic=message.request.topic)
+            tally.add(Metric.ATTEMPTS, channel=self.channel, topic=attempt.request.topic)
         now = epoch_ms(self.clock())
         decision = decide(
             outcome,
@@ -186,25 +186,23 @@ class Consumer:
             unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED
 
-    def _conclude(
-        self, decision: Decision | None, attempt: Attempt, message: Message, record: SQSRecord, tally: Tally
-    ) -> None:
+    def _conclude(self, decision: Decision | None, attempt: Attempt, record: SQSRecord, tally: Tally) -> None:
         """Emit metrics and logs of the recorded outcome. Raises `BringAgain` if another attempt follows."""
-        about = {"request_id": message.request.id, "channel": self.channel}
-        where: dict[str, Any] = {"channel": self.channel, "topic": message.request.topic}
+        request, channel = attempt.request, self.channel
+        about = {"request_id": request.id, "channel": channel}
         match decision:
             case None:
                 level = logger.info if attempt.refused is Refused.DELIVERED else logger.warning
                 level("not sent", extra=about | {"reason": attempt.refused and attempt.refused.name.lower()})
             case Sent():
                 logger.info("delivered", extra=about | {"attempts": attempt.claim.number})
-                tally.add(Metric.DELIVERED, **where)
+                tally.add(Metric.DELIVERED, channel=channel, topic=request.topic)
                 if attempt.delivery.kind not in {Kind.RESEND, Kind.ESCALATION}:
-                    took = epoch_ms(self.clock()) - ms_of(message.request.created_at)
-                    tally.add(Metric.ACCEPTED_TO_DELIVERED, max(took, 0), **where)
+                    took = epoch_ms(self.clock()) - ms_of(request.created_at)
+                    tally.add(Metric.ACCEPTED_TO_DELIVERED, max(took, 0), channel=channel, topic=request.topic)
             case GaveUp(code):
                 logger.error("gave up", extra=about | {"error_code": code})
-                tally.failed(self.channel, message.request.topic)
+                tally.failed(channel, request.topic)
             case _:
                 self._hide(record, decision.delay)
                 word = "will retry" if isinstance(decision, RetryLater) else "put off"

@@ -8,7 +8,7 @@ from assistance.errors import Unreadable
 from assistance.models import AssistanceRequest, Message, StoredRoute
 from assistance.platform import tracing
 from assistance.platform.clock import timestamp_of
-from assistance.routing import CALLBACK, DESTINATIONS, Destination
+from assistance.routing import CALLBACK, DESTINATIONS
 from assistance.store import legacy
 from assistance.store.items import Accepted, Item, checked, readable, request_of
 from assistance.store.requests import Stored, stored_in
@@ -20,7 +20,7 @@ class Publication:
     """A message of the outbox, with the destinations to which it is published."""
 
     message: Message
-    channels: tuple[Destination, ...]
+    channels: tuple[str, ...]
     since: str  # when the message entered the outbox
     key: tuple[str, str]  # partition key and sort key of its item
     entry: Entry | None = None  # None if its item is no record
@@ -70,10 +70,9 @@ def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
     request = request_of(said)
     if delivery.kind is Kind.CALLBACK:
         request = request.for_its_bot()
-    destination = next(destination for destination in DESTINATIONS if destination == delivery.destination)
     message = message_for(request, record, delivery.name)
     since = timestamp_of(entry.since)
-    return Publication(message, (destination,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
+    return Publication(message, (delivery.destination,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
 
 
 @readable()

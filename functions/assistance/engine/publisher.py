@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
-from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
@@ -86,17 +85,15 @@ class Publisher:
                 key = {PARTITION_KEY: request_id, SORT_KEY: sort_key}
                 self.requests.items.mark_published(key, done[0].channels, timestamp(now))
                 if self.late:
-                    self.requests.update(request_id, partial(_queued, now=epoch_ms(now)))
+                    self.requests.update(
+                        request_id, lambda record: transitions.queued(record, record.channels, now=epoch_ms(now))
+                    )
             else:
                 entries = [each.entry for each in done if each.entry]
                 event = partial(transitions.published, entries=entries, now=epoch_ms(now))
                 self.requests.update(request_id, event, item.stored)
         except (TableUnavailable, Unreadable, RequestGone) as error:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
-
-
-def _queued(record: Record, *, now: int) -> Record:
-    return transitions.queued(record, record.channels, now=now)
 
 
 def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":
