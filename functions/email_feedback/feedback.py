@@ -50,12 +50,11 @@ class Feedback:
             logger.warning("feedback on a request that is not known, or no longer", extra=about)
 
     def _fail(self, event: Bounce | Refusal, stored: Stored, about: dict[str, Any], source_message_id: str) -> None:
-        delivery = next(each for each in stored.record.deliveries if each.sent_as(event.message_id))
-        attempt = delivery.sent_as(event.message_id)
-        if delivery.final is Outcome.DELIVERED or attempt is None or attempt.error != event.code:
+        found = stored.record.sent_as(event.message_id)
+        if found is None or found[0].final is Outcome.DELIVERED or found[1].error != event.code:
             logger.info("an event that changes nothing any more", extra=about)
             return
-        self._dead_letter(event, stored, delivery, source_message_id)
+        self._dead_letter(event, stored, found[0], source_message_id)
         logger.error("the mail failed after SES had accepted it", extra=about | {"error_code": event.code})
         # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
         # channel. The dead letter raises an alarm of its own.
@@ -90,7 +89,7 @@ def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) ->
     if isinstance(event, Delivery):
         return transitions.confirmed(record, result, at=epoch_ms(event.at))
     if isinstance(event, Bounce) and event.may_be_automatic_reply:
-        attempts = (delivery.sent_as(result) for delivery in record.deliveries)
-        if any(attempt and attempt.confirmed_at is not None for attempt in attempts):
+        found = record.sent_as(result)
+        if found and found[1].confirmed_at is not None:
             return record, True
     return transitions.returned(record, result, event.code, now=now)

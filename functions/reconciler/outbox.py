@@ -1,7 +1,7 @@
 """Publishes the outbox entries that the stream producer has not published, oldest first, as long as there is time."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -74,4 +74,4 @@ class Outbox:
                 continue
             overdue = tuple(each for each in found.publications if not before <= each.since <= now)
             if overdue:
-                yield Outboxed(overdue, found.stored)
+                yield replace(found, publications=overdue)

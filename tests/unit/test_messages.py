@@ -12,13 +12,13 @@ from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batc
 from assistance.models import Message, Outgoing, StoredRoute
 from assistance.routing import Channel
 from assistance.text import explain, printable
-from tests.sample_requests import DESCRIPTIONS, ID, LONGEST, fallback, request
+from tests.sample_requests import DESCRIPTIONS, LONGEST, fallback, request
 
 
 def publication(description: str) -> Publication:
     route = StoredRoute(channels=(Channel.SLACK,))
     message = Message(request=request(description), route=route, ttl=0)
-    return Publication(message, (Channel.SLACK,), message.request.created_at, (ID, "REQUEST"))
+    return Publication(message, (Channel.SLACK,), message.request.created_at)
 
 
 @given(st.lists(DESCRIPTIONS | LONGEST, max_size=25))

@@ -216,10 +216,6 @@ class Delivery:
         ends = (each.returned_at or each.ended_at or each.at for each in self.attempts if each.lasting is self.final)
         return max(ends, default=0)
 
-    def sent_as(self, result: str) -> Attempt | None:
-        """The attempt whose message has this id at the provider."""
-        return next((attempt for attempt in self.attempts if attempt.result == result), None)
-
     def holds(self, attempt: str) -> bool:
         """Whether the attempt with that id holds the claim."""
         return self.is_under_way and self.attempts[-1].id == attempt
@@ -371,6 +367,11 @@ class Record:
         return any(
             delivery.destination == channel and delivery.final is Outcome.DELIVERED for delivery in self.deliveries
         )
+
+    def sent_as(self, result: str) -> tuple[Delivery, Attempt] | None:
+        """The attempt whose message has this id at the provider, and its delivery."""
+        attempts = ((delivery, attempt) for delivery in self.deliveries for attempt in delivery.attempts)
+        return next((found for found in attempts if found[1].result == result), None)
 
     def series_of(self, callback: Delivery) -> tuple[Delivery, ...]:
         """The callbacks about the same kind of event: final statuses, or takes and releases. The last is the latest."""

@@ -178,7 +178,7 @@ def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Recor
 
     The second value is False if the record has no such message.
     """
-    found = _sent_as(record, result)
+    found = record.sent_as(result)
     if found is None:
         return record, False
     delivery, attempt = found
@@ -193,7 +193,7 @@ def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
 
     The second value is False if the record has no such mail.
     """
-    found = _sent_as(record, result)
+    found = record.sent_as(result)
     if found is None:
         return record, False
     delivery, attempt = found
@@ -338,12 +338,6 @@ def tell(record: Record, cause: End | Handled, now: int) -> Record:
     """Add a callback with this content."""
     name = f"{CALLBACK}-{len(record.callbacks) + 1}"
     return publish(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now=now)
-
-
-def _sent_as(record: Record, result: str) -> tuple[Delivery, Attempt] | None:
-    """The attempt whose message has this id at the provider, and its delivery."""
-    found = ((delivery, delivery.sent_as(result)) for delivery in record.deliveries)
-    return next(((delivery, attempt) for delivery, attempt in found if attempt), None)
 
 
 def with_delivery(record: Record, delivery: Delivery) -> Record:

@@ -20,11 +20,6 @@ Check: TypeAlias = Callable[[], Iterator[str]]
 """Yields the code of each defect. Raises a `DeliveryError` if the provider gave no usable answer."""
 
 
-def no_check() -> Iterator[str]:
-    """The check of a channel that can't be tested without sending: its heartbeat only shows that the function runs."""
-    return iter(())
-
-
 def run(channel: Destination, check: Check) -> dict[str, Any]:
     """Run the check and emit the channel's `Unreachable` metric: 1 if it found a defect, 0 if not.
 

@@ -1,6 +1,6 @@
 """The items in the outbox: messages to publish, each with its channels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from assistance.domain.record import Entry, Kind, Record
@@ -10,7 +10,7 @@ from assistance.platform import tracing
 from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK, DESTINATIONS
 from assistance.store import legacy
-from assistance.store.items import Accepted, Item, checked, readable, request_of
+from assistance.store.items import Accepted, Item, checked, key_of, readable, request_of
 from assistance.store.requests import Stored, stored_in
 from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, RECORD, REQUEST, SORT_KEY, TRACE
 
@@ -22,15 +22,15 @@ class Publication:
     message: Message
     channels: tuple[str, ...]
     since: str  # when the message entered the outbox
-    key: tuple[str, str]  # partition key and sort key of its item
     entry: Entry | None = None  # None if its item is no record
     trace: str | None = field(default=None, compare=False)  # the X-Ray trace header of the bot's call
 
 
 @dataclass(frozen=True, slots=True)
 class Outboxed:
-    """The messages to publish for one outbox item. `stored` is the record if the item holds one, else None."""
+    """The messages to publish for the outbox item with that key. `stored` is the record if the item holds one."""
 
+    key: Mapping[str, str]
     publications: tuple[Publication, ...]
     stored: Stored | None = None
 
@@ -38,17 +38,17 @@ class Outboxed:
 @readable()
 def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed:
     """The messages to publish for an item in the outbox. `request_item` reads a request's item. Raises `Unreadable`."""
-    sort_key = item.get(SORT_KEY)
-    if sort_key == REQUEST:
-        return Outboxed((_request(item),))
-    if sort_key == RECORD:
+    key = key_of(item)
+    if key[SORT_KEY] == REQUEST:
+        return Outboxed(key, (_request(item),))
+    if key[SORT_KEY] == RECORD:
         stored = stored_in(item)
-        said = request_item(str(item[PARTITION_KEY]))
+        said = request_item(key[PARTITION_KEY])
         # If the request has expired, its messages are not published.
         entries = stored.record.outbox if said else ()
-        return Outboxed(tuple(_entry(said or {}, item, stored, entry) for entry in entries), stored)
+        return Outboxed(key, tuple(_entry(said or {}, stored.record, entry) for entry in entries), stored)
     message, since = legacy.callback_of(item)
-    return Outboxed((Publication(message, (CALLBACK,), since, _key(item)),))
+    return Outboxed(key, (Publication(message, (CALLBACK,), since),))
 
 
 def _request(item: Item) -> Publication:
@@ -58,21 +58,21 @@ def _request(item: Item) -> Publication:
         entry = checked(legacy.LegacyEntry, item)
         message = Message(version=1, request=request, fallback=entry.fallback)
         since = entry.outbox_since or request.created_at
-        return Publication(message, entry.outbox_channels, since, _key(item), trace=trace)
+        return Publication(message, entry.outbox_channels, since, trace=trace)
     message = Message(request=request, route=accepted.route, ttl=accepted.ttl)
-    return Publication(message, accepted.channels, request.created_at, _key(item), trace=trace)
+    return Publication(message, accepted.channels, request.created_at, trace=trace)
 
 
-def _entry(said: Item, item: Item, stored: Stored, entry: Entry) -> Publication:
-    record, delivery = stored.record, stored.record.delivery(entry.delivery)
+def _entry(said: Item, record: Record, entry: Entry) -> Publication:
+    delivery = record.delivery(entry.delivery)
     if delivery is None or delivery.destination not in DESTINATIONS:
         raise Unreadable("record: an outbox entry without its delivery")
     request = request_of(said)
     if delivery.kind is Kind.CALLBACK:
         request = request.for_its_bot()
     message = message_for(request, record, delivery.name)
-    since = timestamp_of(entry.since)
-    return Publication(message, (delivery.destination,), since, _key(item), entry, tracing.valid(said.get(TRACE)))
+    trace = tracing.valid(said.get(TRACE))
+    return Publication(message, (delivery.destination,), timestamp_of(entry.since), entry, trace)
 
 
 @readable()
@@ -80,7 +80,3 @@ def message_for(request: AssistanceRequest, record: Record, delivery: str | None
     """The message of the delivery with this name; None stands for the request's own channel. Raises `Unreadable`."""
     route = StoredRoute.model_validate({"channels": record.channels, "fallback": record.fallback})
     return Message(request=request, route=route, ttl=record.ttl, delivery=delivery)
-
-
-def _key(item: Item) -> tuple[str, str]:
-    return str(item[PARTITION_KEY]), str(item[SORT_KEY])

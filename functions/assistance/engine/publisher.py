@@ -16,7 +16,7 @@ from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.items import Item
 from assistance.store.requests import RequestGone, Requests, request_key
-from assistance.store.schema import PARTITION_KEY, SORT_KEY
+from assistance.store.schema import PARTITION_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_sns.type_defs import PublishBatchRequestEntryTypeDef
@@ -78,12 +78,10 @@ class Publisher:
         done = [each for each in item.publications if each in published]
         if not done:
             return
-        request_id, sort_key = done[0].key
-        now = utc_now()
+        request_id, now = item.key[PARTITION_KEY], utc_now()
         try:
             if item.stored is None:
-                key = {PARTITION_KEY: request_id, SORT_KEY: sort_key}
-                self.requests.items.mark_published(key, done[0].channels, timestamp(now))
+                self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
                 if self.late:
                     self.requests.update(
                         request_id, lambda record: transitions.queued(record, record.channels, now=epoch_ms(now))

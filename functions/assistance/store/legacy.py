@@ -112,15 +112,11 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
     if stands_in and record.delivery(transitions.FALLBACK) is None:
         record = _with(record, _fallback(stands_in))
         record = replace(record, fallback=str(stands_in.channel))
-    for item in items:
-        if not is_delivery(item):
-            continue
-        kept = checked(_Delivery, item)
+    for kept in [checked(_Delivery, item) for item in items if is_delivery(item)]:
+        further = [each for each in _deliveries(kept, record) if _is_further(kept, record.delivery(each.name))]
         # An item that expired before this request was accepted belongs to an earlier request with the same id.
-        if kept.ttl >= known.created_at // 1_000:
-            others = _deliveries(kept, record)
-            if further := [each for each in others if _is_further(kept, record.delivery(each.name))]:
-                record = _with(record, *further)
+        if further and kept.ttl >= known.created_at // 1_000:
+            record = _with(record, *further)
     return record
 
 

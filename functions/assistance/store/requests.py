@@ -79,14 +79,13 @@ class Requests:
             schema.LEDGER_SHARD: schema.shard(request.id),
             **request.optional_members,
         }
-        if route.escalate_after is not None:
-            item[schema.ESCALATE_AFTER] = route.escalate_after
-        if request.callback_url is not None:
-            item["callback_url"] = request.callback_url
-        if caller:
-            item["caller"] = caller
-        if trace := tracing.current():
-            item[schema.TRACE] = trace
+        optional = {
+            schema.ESCALATE_AFTER: route.escalate_after,
+            "callback_url": request.callback_url,
+            "caller": caller or None,
+            schema.TRACE: tracing.current(),
+        }
+        item |= {name: value for name, value in optional.items() if value is not None}
         earlier = self.items.add(item, expired_at=self._now_s())
         if earlier is None:
             return AcceptedCall(request, replayed=False)

@@ -1,7 +1,7 @@
 """The reads and writes of the table. Only the reconciler's lease has DynamoDB expressions elsewhere."""
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -96,7 +96,7 @@ class Items:
                 raise TableUnavailable("unprocessed")
         return found
 
-    def mark_published(self, key: dict[str, str], channels: Sequence[str], now: str) -> None:
+    def mark_published(self, key: Mapping[str, str], channels: Sequence[str], now: str) -> None:
         """Remove an item from the outbox if it is there for these channels, and note the first publication."""
         self._update(
             Key=key,
