@@ -6,11 +6,11 @@ goes into the dead-letter queue.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from assistance.domain import transitions
+from assistance.domain.record import Attempt, Kind, Outcome, Record
 from assistance.domain.record import Delivery as EmailDelivery
-from assistance.domain.record import Kind, Outcome, Record
 from assistance.engine import dead_letters
 from assistance.engine.outbox import message_for
 from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
@@ -21,6 +21,8 @@ from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests, Stored
 from email_feedback.errors import DlqUnavailable, NotYetRecorded
 from email_feedback.events import Bounce, Delivery, Event, Other, Refusal
+
+Sent: TypeAlias = tuple[EmailDelivery, Attempt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,25 @@ class Feedback:
         about = {"request_id": event.request_id, "event_type": event.event_type}
         change = partial(_changed, event=event, now=epoch_ms(utc_now()))
         try:
-            stored, is_known = self.requests.change(event.request_id, change)
-            if not is_known:
+            stored = self.requests.update(event.request_id, change)
+            sent = stored.record.sent_as(event.message_id)
+            if sent is None:
                 _check_final(stored.record, about)
             elif isinstance(event, Delivery):
                 logger.info("confirmed", extra=about)
             else:
-                self._fail(event, stored, about, source_message_id)
+                self._fail(event, stored, sent, about, source_message_id)
         except RequestGone:
             logger.warning("feedback on a request that is not known, or no longer", extra=about)
 
-    def _fail(self, event: Bounce | Refusal, stored: Stored, about: dict[str, Any], source_message_id: str) -> None:
-        found = stored.record.sent_as(event.message_id)
-        if found is None or found[0].final is Outcome.DELIVERED or found[1].error != event.code:
+    def _fail(
+        self, event: Bounce | Refusal, stored: Stored, sent: Sent, about: dict[str, Any], source_message_id: str
+    ) -> None:
+        delivery, attempt = sent
+        if delivery.final is Outcome.DELIVERED or attempt.error != event.code:
             logger.info("an event that changes nothing any more", extra=about)
             return
-        self._dead_letter(event, stored, found[0], source_message_id)
+        self._dead_letter(event, stored, delivery, source_message_id)
         logger.error("the mail failed after SES had accepted it", extra=about | {"error_code": event.code})
         # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
         # channel. The dead letter raises an alarm of its own.
@@ -83,13 +88,13 @@ def _check_final(record: Record, about: dict[str, Any]) -> None:
     logger.warning("feedback on a mail that is not the delivery's", extra=about)
 
 
-def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> tuple[Record, bool]:
-    """The record after the event, and whether it has such a mail. An automatic reply changes no confirmed mail."""
+def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> Record:
+    """The record after the event. An automatic reply changes no confirmed mail."""
     result = event.message_id
     if isinstance(event, Delivery):
         return transitions.confirmed(record, result, at=epoch_ms(event.at))
     if isinstance(event, Bounce) and event.may_be_automatic_reply:
         found = record.sent_as(result)
         if found and found[1].confirmed_at is not None:
-            return record, True
+            return record
     return transitions.returned(record, result, event.code, now=now)

@@ -56,5 +56,5 @@ def test_a_delivery_record_that_could_not_be_parsed_again_is_not_written(system:
     request_id = system.accept_for_sure(Topic.PRICING, "hush", "key")
     system.settle()
     with pytest.raises(Unreadable):
-        requests().change(request_id, partial(transitions.confirmed, result=system.aws.mails()[0].id, at=at))
+        requests().update(request_id, partial(transitions.confirmed, result=system.aws.mails()[0].id, at=at))
     assert system.show(request_id)["status"] == "delivered"

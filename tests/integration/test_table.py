@@ -289,8 +289,8 @@ def full() -> Record:
     record = transitions.gave_up(record, "slack", "attempt", "down", now=MS, in_doubt=True, settles=MS + 30)
     record, _ = transitions.claim(record, "fallback", "second", now=MS + 31, until=MS + 40, limit=3)
     record = transitions.sent(record, "fallback", "second", "mail", now=MS + 32)
-    record, _ = transitions.returned(record, "mail", "bounce_permanent", now=MS + 33)
-    record, _ = transitions.confirmed(record, "mail", at=MS + 34)
+    record = transitions.returned(record, "mail", "bounce_permanent", now=MS + 33)
+    record = transitions.confirmed(record, "mail", at=MS + 34)
     again = transitions.resend(record, "resend-by hand", "slack", now=MS + 35)
     assert again
     taken, _ = takes.take(again, "take", by="Anna", via="slack", now=MS + 36)

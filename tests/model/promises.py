@@ -290,7 +290,7 @@ def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
             return f"a dead letter of {name} {'counts for nothing' if kept else 'overrules its attempts'}"
         for attempt in delivery.attempts:
             came_back = attempt.result and attempt.returned_at is not None
-            if came_back and core.returned(record, attempt.result, "bounce", now=0) != (record, True):
+            if came_back and core.returned(record, attempt.result, "bounce", now=0) is not record:
                 return f"{name} comes back twice"
     for channel in record.channels:
         refused = core.resend(record, "resend-9", channel, now=0) is None

@@ -294,8 +294,8 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
     for report in world.reports:
         rest = world._replace(reports=_without(world.reports, report))
         if report.step == "record":
-            record, known = core.returned(world.record, report.result, "bounce", now=NOW)
-            if not known:
+            record = core.returned(world.record, report.result, "bounce", now=NOW)
+            if record.sent_as(report.result) is None:
                 raise Violation("the record does not know a mail that it recorded")
             unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
             returned = record.delivery(report.delivery)

@@ -148,13 +148,13 @@ def test_a_take_from_the_message_of_a_delivered_request_adds_no_attempt() -> Non
 
 def test_a_take_by_one_recipient_of_a_mail_keeps_the_bounce_of_another_recipient() -> None:
     record = sent(first(Record("sales", 0, 90, (EMAIL,))), EMAIL, "a", "m", now=1)
-    record, _ = returned(record, "m", "bounce", now=2)
+    record = returned(record, "m", "bounce", now=2)
     after, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=3)
     assert after.deliveries == record.deliveries
 
 
 def test_a_take_proves_that_the_redriven_mail_with_unknown_outcome_was_delivered_after_a_bounce() -> None:
-    record, _ = returned(replace(mailed(), fallback=None), "m", "bounce", now=2)
+    record = returned(replace(mailed(), fallback=None), "m", "bounce", now=2)
     record, _ = claim(record, EMAIL, "b", now=3, until=20, limit=3)
     record = retry_later(record, EMAIL, "b", "timeout", now=4, in_doubt=True, due=5, settles=30)
     record, _ = take(record, "t1", by="Anna", via="email", delivery=EMAIL, now=6)
@@ -259,14 +259,14 @@ def test_the_reconciler_does_not_track_a_delivered_request_without_a_time_limit_
 def test_the_fallback_is_not_sent_after_an_escalation_was_delivered_on_the_fallback_channel() -> None:
     record = mailed()
     record = sent(escalate(record, now=9), ESCALATION, "b", "1.1", now=10)
-    record, _ = returned(record, "m", "bounce", now=11)
+    record = returned(record, "m", "bounce", now=11)
     assert record.status is Status.DELIVERED
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
 
 
 def test_an_escalation_is_not_sent_if_the_mail_bounced_and_the_fallback_is_due_anyway() -> None:
     record = mailed()
-    record, _ = returned(escalate(record, now=9), "m", "bounce", now=11)
+    record = returned(escalate(record, now=9), "m", "bounce", now=11)
     assert claim(record, ESCALATION, "c", now=12, until=20, limit=3) == (record, Refused.NOT_NEEDED)
     assert isinstance(claim(record, "fallback", "c", now=12, until=20, limit=3)[1], Claim)
 
@@ -274,12 +274,12 @@ def test_an_escalation_is_not_sent_if_the_mail_bounced_and_the_fallback_is_due_a
 def test_the_fallback_waits_while_an_attempt_to_send_an_escalation_is_running() -> None:
     record = mailed()
     record, _ = claim(escalate(record, now=9), ESCALATION, "b", now=10, until=50, limit=3)
-    record, _ = returned(record, "m", "bounce", now=11)
+    record = returned(record, "m", "bounce", now=11)
     assert claim(record, "fallback", "c", now=12, until=20, limit=3) == (record, Refused.BUSY)
 
 
 def test_an_escalation_waits_while_an_attempt_to_send_the_fallback_is_running() -> None:
-    record, _ = returned(mailed(), "m", "bounce", now=2)
+    record = returned(mailed(), "m", "bounce", now=2)
     record, _ = claim(record, "fallback", "b", now=3, until=50, limit=3)
     record = escalate(sent(record, EMAIL, "c", "n", now=4), now=9)
     assert claim(record, ESCALATION, "d", now=10, until=20, limit=3) == (record, Refused.BUSY)
@@ -347,7 +347,7 @@ def test_a_bounce_after_an_erasure_does_not_publish_the_fallback_again() -> None
     record = dead_lettered(sent(record, "resend-1", "a", "mail-1", now=2), SLACK, "m", "lost", now=3)
     erased = erase(replace(record, outbox=()), now=10_000_000)
     assert erased
-    after, _ = returned(erased, "mail-1", "bounce", now=10_000_001)
+    after = returned(erased, "mail-1", "bounce", now=10_000_001)
     assert (after.status, after.pending, after.outbox) == (Status.FAILED, (), ())
 
 
@@ -357,8 +357,7 @@ def test_a_bounce_after_an_erasure_adds_no_fallback() -> None:
     record = sent(record, "email", "a", "ses-1", now=2)
     erased = erase(record, now=1_000_000)
     assert erased
-    after, known = returned(erased, "ses-1", "bounce_permanent", now=1_000_001)
-    assert known
+    after = returned(erased, "ses-1", "bounce_permanent", now=1_000_001)
     assert after.status is Status.FAILED
     assert RequestRecord(REQUEST, after, published_at=None).fallback is None
 

@@ -170,20 +170,19 @@ def test_a_resend_can_use_any_channel() -> None:
 def test_an_ses_event_applies_to_the_delivery_that_sent_the_mail() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = sent(record, SLACK, "a", "mail-1", now=1)
-    assert confirmed(record, "mail-2", at=5) == (record, False)
-    record, known = confirmed(record, "mail-1", at=5)
-    assert known
+    assert confirmed(record, "mail-2", at=5) is record
+    assert record.sent_as("mail-2") is None
+    record = confirmed(record, "mail-1", at=5)
     for at in (4, 5):
-        again, known = confirmed(record, "mail-1", at=at)
-        assert (again is record, known) == (True, True)
-    assert confirmed(record, "mail-1", at=6)[0].deliveries[0].attempts[0].confirmed_at == 6
-    assert returned(record, "mail-2", "bounce", now=6) == (record, False)
-    record, known = returned(record, "mail-1", "bounce", now=6)
-    assert (known, record.status, record.watched) == (True, Status.FAILED, True)
+        assert confirmed(record, "mail-1", at=at) is record
+    assert confirmed(record, "mail-1", at=6).deliveries[0].attempts[0].confirmed_at == 6
+    assert returned(record, "mail-2", "bounce", now=6) is record
+    record = returned(record, "mail-1", "bounce", now=6)
+    assert (record.status, record.watched) == (Status.FAILED, True)
     attempt = record.deliveries[0].attempts[0]
     assert (attempt.error, attempt.returned_at, attempt.confirmed_at) == ("bounce", 6, 5)
-    again, known = returned(record, "mail-1", "bounce", now=7)
-    assert (again is record, known) == (True, True)
+    assert record.sent_as("mail-1") == (record.deliveries[0], attempt)
+    assert returned(record, "mail-1", "bounce", now=7) is record
 
 
 def test_an_ses_event_changes_only_the_attempt_that_sent_the_mail() -> None:
@@ -192,7 +191,7 @@ def test_an_ses_event_changes_only_the_attempt_that_sent_the_mail() -> None:
         Attempt("b", 2, Outcome.DELIVERED, result="mail-2"),
     )
     slack = replace(accepted().deliveries[0], attempts=attempts)
-    record, _ = confirmed(replace(accepted(), deliveries=(slack,)), "mail-2", at=5)
+    record = confirmed(replace(accepted(), deliveries=(slack,)), "mail-2", at=5)
     assert [each.confirmed_at for each in record.deliveries[0].attempts] == [None, 5]
 
 
@@ -324,7 +323,7 @@ def test_the_fallback_is_published_if_the_resend_that_made_it_unnecessary_bounce
     assert record
     record = sent(published(record, record.outbox, now=2), "resend-1", "a", "mail-1", now=3)
     record = dead_lettered(record, SLACK, "m", "lost", now=4)
-    record, _ = returned(record, "mail-1", "bounce", now=5)
+    record = returned(record, "mail-1", "bounce", now=5)
     assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
 
 
@@ -335,7 +334,7 @@ def test_the_fallback_of_a_failure_without_an_error_code_has_no_error_code() -> 
     record = dead_lettered(sent(record, "resend-1", "a", "mail-1", now=2), SLACK, "m", "lost", now=3)
     own, *others = record.deliveries
     uncoded = replace(own, attempts=(replace(own.attempts[0], error=None),))
-    record, _ = returned(replace(record, deliveries=(uncoded, *others)), "mail-1", "bounce", now=4)
+    record = returned(replace(record, deliveries=(uncoded, *others)), "mail-1", "bounce", now=4)
     assert fallback_of(record).cause == StandsInFor(SLACK, "")
 
 
@@ -346,7 +345,7 @@ def test_a_failed_resend_on_a_channel_that_is_not_in_the_route_starts_no_fallbac
     assert again
     for failed in (
         dead_lettered(again, "resend-1", "n", "lost", now=3),
-        returned(sent(again, "resend-1", "a", "mail-1", now=3), "mail-1", "bounce", now=4)[0],
+        returned(sent(again, "resend-1", "a", "mail-1", now=3), "mail-1", "bounce", now=4),
     ):
         assert failed.deliveries[-1].final is Outcome.FAILED
         assert failed.delivery("fallback") is None
@@ -355,7 +354,7 @@ def test_a_failed_resend_on_a_channel_that_is_not_in_the_route_starts_no_fallbac
 def test_a_bounce_publishes_the_fallback_again_although_the_fallback_had_failed_before() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = dead_lettered(published(record, record.outbox, now=2), "fallback", "n", "lost", now=3)
-    record, _ = returned(sent(record, SLACK, "a", "mail-1", now=4), "mail-1", "bounce", now=5)
+    record = returned(sent(record, SLACK, "a", "mail-1", now=4), "mail-1", "bounce", now=5)
     assert (record.status, record.outbox) == (Status.FAILED, (Entry("fallback", 5),))
 
 
@@ -379,7 +378,7 @@ def test_a_bounced_mail_does_not_fail_the_delivery_if_another_mail_of_the_same_d
     record, _ = claimed(record, "a", now=0)
     record, _ = claimed(record, "b", now=10)
     record = sent(sent(record, SLACK, "a", "mail-1", now=11), SLACK, "b", "mail-2", now=12)
-    after, _ = returned(record, "mail-1", "bounce", now=13)
+    after = returned(record, "mail-1", "bounce", now=13)
     assert (after.status, after.callbacks, after.outbox) == (Status.DELIVERED, record.callbacks, record.outbox)
 
 
@@ -410,7 +409,7 @@ def test_the_delivery_on_a_second_channel_causes_no_second_callback() -> None:
     assert [each.cause for each in record.callbacks] == [End(Status.DELIVERED, 2)]
     record = sent(record, "teams", "c", "the post", now=3)
     assert len(record.callbacks) == 1
-    record, _ = returned(record, "the mail", "bounce_permanent", now=4)
+    record = returned(record, "the mail", "bounce_permanent", now=4)
     assert [each.cause for each in record.callbacks][1:] == [End(Status.FAILED, 4)]
 
 
@@ -465,7 +464,7 @@ def test_a_fallback_is_no_longer_pending_after_the_channel_that_had_failed_has_d
 def test_a_fallback_mail_that_bounced_is_not_published_again() -> None:
     record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
     record = sent(published(record, record.outbox, now=2), "fallback", "a", "mail-1", now=3)
-    record, _ = returned(record, "mail-1", "bounce", now=4)
+    record = returned(record, "mail-1", "bounce", now=4)
     assert (record.status, record.outbox) == (Status.FAILED, ())
 
 
@@ -478,7 +477,7 @@ def marked_unneeded(record: Record) -> Record:
 
 def bounced() -> Record:
     record = sent(claimed(accepted(), "a", now=0)[0], SLACK, "a", "mail-1", now=1)
-    record, _ = returned(record, "mail-1", "bounce", now=2)
+    record = returned(record, "mail-1", "bounce", now=2)
     return published(record, record.outbox, now=3)
 
 
@@ -496,9 +495,9 @@ def fallback_of(record: Record) -> Delivery:
 
 def test_a_fallback_started_a_second_time_has_all_attempts_again_and_remembers_unknown_outcomes() -> None:
     record = with_attempt(with_attempt(bounced(), "b", now=10), "c", now=30)
-    record, known = returned(marked_unneeded(record), "mail-2", "complaint", now=60)
+    record = returned(marked_unneeded(record), "mail-2", "complaint", now=60)
     fallback = fallback_of(record)
-    assert (known, fallback.attempts_used, fallback.is_under_way, fallback.expected_at) == (True, 0, False, None)
+    assert (fallback.attempts_used, fallback.is_under_way, fallback.expected_at) == (0, False, None)
     assert (fallback.wanted_since, fallback.cause) == (60, StandsInFor(SLACK, "bounce"))
     record, answer = claim(record, FALLBACK, "d", now=61, until=71, limit=2)
     assert isinstance(answer, Claim)
@@ -507,7 +506,7 @@ def test_a_fallback_started_a_second_time_has_all_attempts_again_and_remembers_u
 
 
 def test_a_running_fallback_attempt_continues_when_the_fallback_is_started_a_second_time() -> None:
-    record, _ = returned(marked_unneeded(with_attempt(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
+    record = returned(marked_unneeded(with_attempt(bounced(), "b", now=45)), "mail-2", "bounce", now=54)
     assert (fallback_of(record).is_under_way, fallback_of(record).attempts_used) == (True, 0)
     record = retry_later(record, FALLBACK, "b", "down", now=54, in_doubt=False, due=60, settles=0)
     assert (fallback_of(record).due_at, fallback_of(record).attempts_used) == (60, 0)
@@ -516,7 +515,7 @@ def test_a_running_fallback_attempt_continues_when_the_fallback_is_started_a_sec
 def test_a_cancelled_fallback_forgets_its_earlier_rate_limit() -> None:
     record = put_off(with_attempt(bounced(), "b", now=10), FALLBACK, "b", "ratelimited", now=11, due=40)
     assert fallback_of(record).put_off_since == 11
-    record, _ = returned(marked_unneeded(record), "mail-2", "bounce", now=60)
+    record = returned(marked_unneeded(record), "mail-2", "bounce", now=60)
     assert fallback_of(record).put_off_since is None
     record = put_off(with_attempt(record, "c", now=60), FALLBACK, "c", "ratelimited", now=60, due=90)
     assert fallback_of(record).put_off_since == 60
@@ -557,7 +556,7 @@ def test_a_fallback_started_after_a_bounced_resend_names_the_channel_that_failed
     assert again
     record = sent(replace(again, fallback=EMAIL), "resend-1", "r", "mail-1", now=3)
     record = dead_lettered(record, "teams", "n", "webhook_gone", now=4)
-    record, _ = returned(record, "mail-1", "bounce", now=5)
+    record = returned(record, "mail-1", "bounce", now=5)
     assert fallback_of(record).cause == StandsInFor("teams", "webhook_gone")
 
 

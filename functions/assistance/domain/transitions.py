@@ -173,33 +173,23 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
     return _failed(record, with_delivery(record, after), after, code, now)
 
 
-def returned(record: Record, result: str, code: str, *, now: int) -> tuple[Record, bool]:
-    """A message that the provider had taken was not delivered: a bounce, say. `result`: its id at the provider.
-
-    The second value is False if the record has no such message.
-    """
+def returned(record: Record, result: str, code: str, *, now: int) -> Record:
+    """A message that the provider had taken was not delivered: a bounce, say. `result`: its id at the provider."""
     found = record.sent_as(result)
-    if found is None:
-        return record, False
+    if found is None or found[1].returned_at is not None:
+        return record
     delivery, attempt = found
-    if attempt.returned_at is not None:
-        return record, True
     after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
-    return _failed(record, replace(with_delivery(record, after), watched=True), after, code, now), True
+    return _failed(record, replace(with_delivery(record, after), watched=True), after, code, now)
 
 
-def confirmed(record: Record, result: str, *, at: int) -> tuple[Record, bool]:
-    """The recipient's mail server took the mail at the time `at`. `result`: the mail's id at the provider.
-
-    The second value is False if the record has no such mail.
-    """
+def confirmed(record: Record, result: str, *, at: int) -> Record:
+    """The recipient's mail server took the mail at the time `at`. `result`: the mail's id at the provider."""
     found = record.sent_as(result)
-    if found is None:
-        return record, False
+    if found is None or (found[1].confirmed_at or 0) >= at:
+        return record
     delivery, attempt = found
-    if attempt.confirmed_at is not None and attempt.confirmed_at >= at:
-        return record, True
-    return with_delivery(record, _with_attempt(delivery, replace(attempt, confirmed_at=at))), True
+    return with_delivery(record, _with_attempt(delivery, replace(attempt, confirmed_at=at)))
 
 
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
