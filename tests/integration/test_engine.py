@@ -12,10 +12,6 @@ from uuid import uuid4
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.idempotency.exceptions import (
-    IdempotencyAlreadyInProgressError,
-    IdempotencyPersistenceLayerError,
-)
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ConnectTimeoutError
 
@@ -23,7 +19,7 @@ from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor
 from assistance.engine.batch_sending import send_alone
 from assistance.engine.decisions import MAX_DELAY_SECONDS
-from assistance.engine.delivery import BringAgain, Consumer
+from assistance.engine.delivery import Consumer
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
 from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, StoredRoute
 from assistance.platform.clock import epoch_ms
@@ -134,11 +130,7 @@ class Engine:
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
         """Pass a message to the consumer. Returns whether the consumer acknowledged the message."""
         context = cast(LambdaContext, Context(30_000))
-        try:
-            self.consumer.process(self.message(**about), context, Tally(), lambda one: send_alone(self.send, one))
-        except (BringAgain, IdempotencyAlreadyInProgressError):
-            return False
-        return True
+        return self.consumer.process(self.message(**about), context, Tally(), lambda one: send_alone(self.send, one))
 
     @property
     def record(self) -> Record:
@@ -511,13 +503,9 @@ def test_the_message_of_an_expired_request_is_acknowledged_and_not_sent(engine: 
 def test_a_message_is_received_again_if_the_delivery_record_cannot_be_written(engine: Engine) -> None:
     lost = ConnectTimeoutError(endpoint_url="dynamodb")
     message = engine.message(received=2)
-    with (
-        patch("botocore.client.BaseClient._make_api_call", side_effect=lost),
-        pytest.raises(IdempotencyPersistenceLayerError),
-    ):
-        engine.consumer.process(
-            message, cast(LambdaContext, Context()), Tally(), lambda one: send_alone(engine.send, one)
-        )
+    context = cast(LambdaContext, Context())
+    with patch("botocore.client.BaseClient._make_api_call", side_effect=lost):
+        assert not engine.consumer.process(message, context, Tally(), lambda one: send_alone(engine.send, one))
     assert not engine.sent
 
 

@@ -186,9 +186,11 @@ def returned(record: Record, result: str, code: str, *, now: int) -> Record:
 def confirmed(record: Record, result: str, *, at: int) -> Record:
     """The recipient's mail server took the mail at the time `at`. `result`: the mail's id at the provider."""
     found = record.sent_as(result)
-    if found is None or (found[1].confirmed_at or 0) >= at:
+    if found is None:
         return record
     delivery, attempt = found
+    if attempt.confirmed_at is not None and attempt.confirmed_at >= at:
+        return record
     return with_delivery(record, _with_attempt(delivery, replace(attempt, confirmed_at=at)))
 
 

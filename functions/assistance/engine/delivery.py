@@ -4,11 +4,11 @@ import math
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
@@ -36,14 +36,6 @@ from assistance.platform.observability import logger
 from assistance.platform.sqs_attributes import named_channels, receive_count
 from assistance.routing import CALLBACK, Destination, RetryPolicy
 from assistance.store.requests import Requests
-
-
-class BringAgain(Exception):
-    """SQS must deliver the message again: the response to the batch lists the message as failed."""
-
-
-_LOGGED: Final = (BringAgain, IdempotencyAlreadyInProgressError, IdempotencyPersistenceLayerError)
-"""`Consumer.process` logs these before it raises them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +67,23 @@ class Consumer:
                 else lambda: nullcontext(partial(send_alone, send))
             )
 
-            def attempt(record: SQSRecord) -> None:
+            def is_done(record: SQSRecord) -> bool:
                 try:
-                    with sending() as send:
-                        self.process(record, context, tally, send)
-                except _LOGGED:
-                    raise
-                except Exception as error:
-                    about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
-                    unforeseen.log(error, message_id=record.message_id, **about)
-                    raise
+                    with sending() as send_it:
+                        return self.process(record, context, tally, send_it)
+                except Exception as error:  # noqa: BLE001 # whatever the error is, the other records go on
+                    with suppress(Exception):
+                        about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
+                        unforeseen.log(error, message_id=record.message_id, **about)
+                    return False
 
-            attempts = [pool.submit(attempt, record) for record in records]
-            failures = list[dict[str, str]]()
-            for record, attempted in zip(records, attempts, strict=True):
-                try:
-                    attempted.result()
-                except Exception:  # noqa: BLE001 # whatever the error is, the other records go on
-                    failures.append({"itemIdentifier": record.message_id})
+            done = [pool.submit(is_done, record) for record in records]
+            again = [record.message_id for record, each in zip(records, done, strict=True) if not each.result()]
         tally.emit()
-        return {"batchItemFailures": failures}
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
-    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> None:
-        """Deliver one message. Returns if it may be acknowledged; raises if SQS must deliver it again."""
+    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> bool:
+        """Deliver one message. Returns whether it may be acknowledged: if not, SQS must deliver it again."""
         channels = named_channels(record)
         if channels is not None and self.channel not in channels:
             # SNS needs up to 15 minutes to apply a new filter policy, and until then sends this queue every message.
@@ -106,7 +92,7 @@ class Consumer:
             request_id = dead_letters.request_id_in(record.body)
             logger.warning("not sent: it is for other channels", request_id=request_id, channel=self.channel)
             tally.add(Metric.MISROUTED, channel=self.channel)
-            return
+            return True
         try:
             message = _read(record.body, self.channel)
         except PermanentFailure as error:
@@ -115,7 +101,7 @@ class Consumer:
             logger.error("a message can't be parsed", message_id=record.message_id, error_code=error.code)
             self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
-            return
+            return True
         about = {"request_id": message.request.id, "channel": self.channel}
         attempt = Attempt(
             self.requests,
@@ -143,15 +129,15 @@ class Consumer:
         except IdempotencyAlreadyInProgressError:
             self._hide(record, self.jitter(0, self.retry.ceiling(receive_count(record))))
             logger.info("another attempt is under way", extra=about)
-            raise
+            return False
         except IdempotencyPersistenceLayerError as error:
             cause = error.__cause__
             if isinstance(cause, TableUnavailable | Unreadable):
                 logger.warning("the record could not be written", extra=about | {"error_code": str(cause)})
             else:
                 unforeseen.log(cause or error, **about)
-            raise
-        self._conclude(decision, attempt, record, tally)
+            return False
+        return self._conclude(decision, attempt, record, tally)
 
     def _send(self, attempt: Attempt, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
         """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
@@ -186,8 +172,8 @@ class Consumer:
             unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED
 
-    def _conclude(self, decision: Decision | None, attempt: Attempt, record: SQSRecord, tally: Tally) -> None:
-        """Emit metrics and logs of the recorded outcome. Raises `BringAgain` if another attempt follows."""
+    def _conclude(self, decision: Decision | None, attempt: Attempt, record: SQSRecord, tally: Tally) -> bool:
+        """Emit metrics and logs of the recorded outcome. Returns whether it is final: no other attempt follows."""
         request, channel = attempt.request, self.channel
         about = {"request_id": request.id, "channel": channel}
         match decision:
@@ -207,7 +193,8 @@ class Consumer:
                 self._hide(record, decision.delay)
                 word = "will retry" if isinstance(decision, RetryLater) else "put off"
                 logger.warning(word, extra=about | {"error_code": decision.code})
-                raise BringAgain(decision.code)
+                return False
+        return True
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
         """Put the message into the DLQ, with the error code. The message may be acknowledged only after that."""
