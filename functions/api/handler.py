@@ -49,20 +49,20 @@ def accept() -> Response[str]:
         callback_url=parsed.call.callback_url,
         **parsed.call.optional_members,
     )
-    accepted = requests().accept(
+    accepted, replayed = requests().accept(
         request,
         payload_hash=parsed.payload_hash,
         retention=timedelta(days=settings().retention_days),
         caller=caller(app.current_event),
     )
-    logger.info("accepted", request_id=request.id, topic=request.topic, replayed=accepted.replayed)
-    measure(Metric.REPLAYED if accepted.replayed else Metric.ACCEPTED, topic=request.topic)
+    logger.info("accepted", request_id=request.id, topic=request.topic, replayed=replayed)
+    measure(Metric.REPLAYED if replayed else Metric.ACCEPTED, topic=request.topic)
     # The URL is relative to the one that was called, so it is right with any API Gateway stage or base path before it.
     headers = {"Location": f"assistance-requests/{request.id}"}
-    if accepted.replayed:
+    if replayed:
         headers["Idempotent-Replayed"] = "true"
     ignored = {"ignored": parsed.ignored} if parsed.ignored else {}
-    return _json(HTTPStatus.ACCEPTED, accepted.request.summary(Status.ACCEPTED) | ignored, headers)
+    return _json(HTTPStatus.ACCEPTED, accepted.summary(Status.ACCEPTED) | ignored, headers)
 
 
 @app.get("/assistance-requests/<request_id>")

@@ -36,10 +36,7 @@ class UnusableSecret(Exception):
 
 
 class Unreadable(Exception):
-    """An item of the table can't be read, or is too large to be written.
-
-    The text names its invalid attributes, and never quotes their values.
-    """
+    """An item can't be read or written. The text names its invalid attributes, and never quotes their values."""
 
 
 class TableUnavailable(Exception):

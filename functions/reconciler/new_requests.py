@@ -65,20 +65,17 @@ class _Last(NamedTuple):
 
 
 class _Check(NamedTuple):
-    """A scheduled check of a request. It is due `FIRST_CHECK_AFTER` after `since`.
+    """A check of a request, due `FIRST_CHECK_AFTER` after `since`."""
 
-    That is the time of the request's acceptance, or for the second check `SECOND_CHECK_AFTER` later.
-    """
-
-    since: str
+    since: str  # the request's acceptance, or for the second check `SECOND_CHECK_AFTER` later
     id: str
     created_at: str
 
 
 def check(run: Run) -> list[Open]:
-    """Check the requests accepted since the last sweep, and watch the unfinished ones. Returns these.
+    """Check the requests accepted since the last sweep, and the earlier ones a second time. Watch the unfinished ones.
 
-    Each request is checked twice: shortly after it was accepted, and `SECOND_CHECK_AFTER` later.
+    Returns these.
     """
     report, items, last = run.report, run.requests.items, _last(run)
     until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)

@@ -51,7 +51,7 @@ class Topics:
 
 def accepted(table: Any, description: str = "help") -> str:  # noqa: ANN401
     one = AssistanceRequest(id=str(uuid4()), topic="sales", description=description, created_at=timestamp(utc_now()))
-    return Requests(Items(table)).accept(one, payload_hash="hash", retention=timedelta(days=1)).request.id
+    return Requests(Items(table)).accept(one, payload_hash="hash", retention=timedelta(days=1))[0].id
 
 
 def publish(table: Any, sns: Topics, ids: list[str], sort_key: str = "REQUEST") -> set[str]:  # noqa: ANN401

@@ -56,7 +56,7 @@ def request(created_at: str = CREATED, **about: Any) -> AssistanceRequest:  # no
 
 
 def accepted(requests: Requests, created_at: str = CREATED) -> AssistanceRequest:
-    return requests.accept(request(created_at), payload_hash="hash", retention=RETENTION).request
+    return requests.accept(request(created_at), payload_hash="hash", retention=RETENTION)[0]
 
 
 def item(requests: Requests, request_id: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def recorded(requests: Requests) -> Iterator[list[dict[str, Any]]]:
 def test_accepting_a_request_stores_the_request_and_its_outbox_entry_in_one_write(requests: Requests) -> None:
     one = request()
     with recorded(requests) as calls:
-        assert not requests.accept(one, payload_hash="hash", retention=RETENTION).replayed
+        assert requests.accept(one, payload_hash="hash", retention=RETENTION) == (one, False)
     assert len(calls) == 1
     assert item(requests, one.id) == {
         **request_key(one.id),
@@ -122,8 +122,7 @@ def test_accepting_a_request_stores_the_request_and_its_outbox_entry_in_one_writ
 def test_accepting_an_existing_request_id_again_returns_the_first_request(requests: Requests) -> None:
     one = accepted(requests)
     again = one.model_copy(update={"created_at": AT})
-    replay = requests.accept(again, payload_hash="hash", retention=RETENTION)
-    assert (replay.request, replay.replayed) == (one, True)
+    assert requests.accept(again, payload_hash="hash", retention=RETENTION) == (one, True)
     with pytest.raises(IdempotencyKeyReused):
         requests.accept(again, payload_hash="another", retention=RETENTION)
 
@@ -133,8 +132,7 @@ def test_a_request_id_reused_after_its_request_expired_creates_a_new_request(req
     requests.change(one.id, claimed)
     after = later(requests)
     new = one.model_copy(update={"created_at": "2026-04-01T12:00:00.000Z", "description": "another question"})
-    call = after.accept(new, payload_hash="another", retention=RETENTION)
-    assert (call.request, call.replayed) == (new, False)
+    assert after.accept(new, payload_hash="another", retention=RETENTION) == (new, False)
     assert item(after, one.id)["description"] == "another question"
     # DynamoDB may keep the expired record for days.
     stored = after.read(one.id)

@@ -37,7 +37,7 @@ def accepted(requests: Requests, seconds: float = 0, **about: Any) -> str:  # no
     created_at = timestamp(NOW - timedelta(seconds=seconds))
     members = {"id": str(uuid4()), "topic": "sales", "description": "help", "created_at": created_at, **about}
     request = AssistanceRequest.model_validate(members)
-    return requests.accept(request, payload_hash="hash", retention=timedelta(days=90)).request.id
+    return requests.accept(request, payload_hash="hash", retention=timedelta(days=90))[0].id
 
 
 def shown(requests: Requests, *changes: Event) -> RequestRecord:

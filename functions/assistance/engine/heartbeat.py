@@ -47,9 +47,6 @@ def topics(channel: Channel) -> list[str]:
 
 
 def places(channel: Channel, default: str) -> list[str]:
-    """Where on the channel the requests of these topics are posted: each place once.
-
-    `default` is the place of a topic whose route names none.
-    """
+    """Where on the channel requests are posted, each place once. `default`: the place if a topic's route names none."""
     found = (place(topic, channel) for topic in topics(channel))
     return list(dict.fromkeys(each if isinstance(each, str) else default for each in found))

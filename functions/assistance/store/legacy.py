@@ -10,8 +10,8 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
-from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
+from assistance.domain.transitions import FALLBACK, with_delivery
 from assistance.errors import Unreadable
 from assistance.history import RESEND
 from assistance.ids import RequestId
@@ -33,10 +33,9 @@ def _result(value: object) -> object:
 
 class _Attempt(Model):
     at: Moment
-    outcome: Outcome | None = None
+    outcome: Outcome = Outcome.UNKNOWN
     error: str | None = None
     in_doubt: bool = False
-    forced: bool = False
 
 
 class _Delivery(Model):
@@ -78,10 +77,7 @@ class _Outboxed(Model):
 
 
 class LegacyEntry(Model):
-    """The outbox entry in a request item of version 1: the request is to be published to `outbox_channels`.
-
-    These are the channels of its route, or the fallback's channel.
-    """
+    """The outbox entry in a request item of version 1, for the channels of its route or for the fallback's channel."""
 
     outbox_channels: Channels
     outbox_since: Moment | None = None
@@ -89,10 +85,7 @@ class LegacyEntry(Model):
 
 
 def callback_of(item: Item) -> tuple[Message, str]:
-    """The callback that version 1 put into the outbox when this delivery got its final status, and that time.
-
-    Raises `Unreadable`.
-    """
+    """The callback that version 1 put into the outbox at a delivery's end, and that time. Raises `Unreadable`."""
     kept = checked(_Outboxed, item)
     if not (kept.delivered_at or kept.failed_at):
         raise Unreadable("a callback without a final status")
@@ -109,14 +102,15 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
     """
     stands_in = checked(_FallenBack, request_item).fallback
     record = known
-    if stands_in and record.delivery(transitions.FALLBACK) is None:
-        record = _with(record, _fallback(stands_in))
-        record = replace(record, fallback=str(stands_in.channel))
+    if stands_in and record.delivery(FALLBACK) is None:
+        record = replace(with_delivery(record, _fallback(stands_in)), fallback=str(stands_in.channel))
     for kept in [checked(_Delivery, item) for item in items if is_delivery(item)]:
-        further = [each for each in _deliveries(kept, record) if _is_further(kept, record.delivery(each.name))]
-        # An item that expired before this request was accepted belongs to an earlier request with the same id.
-        if further and kept.ttl >= known.created_at // 1_000:
-            record = _with(record, *further)
+        if kept.ttl < known.created_at // 1_000:
+            # It expired before this request was accepted, so it belongs to an earlier request with the same id.
+            continue
+        for each in _deliveries(kept, record):
+            if _is_further(kept, record.delivery(each.name)):
+                record = with_delivery(record, each)
     return record
 
 
@@ -142,7 +136,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
             return record, name
         tried = record.delivery(name) or Delivery(name, CALLBACK, Kind.CALLBACK)
         # Version 1 did not store which status its callbacks had reported.
-        return _with(record, replace(tried, cause=tried.cause or record.end)), name
+        return with_delivery(record, replace(tried, cause=tried.cause or record.end)), name
     if message.force:
         delivery = Delivery(f"{RESEND}{message.force}", destination, Kind.RESEND)
     elif message.fallback and message.fallback.channel == destination:
@@ -150,7 +144,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
         record = _with_failure(record, message.fallback)
     else:
         return record, str(destination)
-    return (record if record.delivery(delivery.name) else _with(record, delivery)), delivery.name
+    return (record if record.delivery(delivery.name) else with_delivery(record, delivery)), delivery.name
 
 
 def _with_failure(record: Record, stands_in: Fallback) -> Record:
@@ -160,7 +154,7 @@ def _with_failure(record: Record, stands_in: Fallback) -> Record:
         return record
     at = record.created_at
     failed = Attempt("v1-failed", at, Outcome.FAILED, error=stands_in.error, ended_at=at, found=True)
-    return _with(record, replace(own, attempts=(*own.attempts, failed)))
+    return with_delivery(record, replace(own, attempts=(*own.attempts, failed)))
 
 
 def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
@@ -177,16 +171,11 @@ def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
 
 def _fallback(stands_in: Fallback) -> Delivery:
     cause = StandsInFor(str(stands_in.failed_channel), stands_in.error)
-    return Delivery(transitions.FALLBACK, str(stands_in.channel), Kind.FALLBACK, cause)
-
-
-def _with(record: Record, *deliveries: Delivery) -> Record:
-    named = {each.name: each for each in (*record.deliveries, *deliveries)}
-    return replace(record, deliveries=tuple(named.values()))
+    return Delivery(FALLBACK, str(stands_in.channel), Kind.FALLBACK, cause)
 
 
 def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
-    attempts, fallback = _attempts(kept), record.delivery(transitions.FALLBACK)
+    attempts, fallback = _attempts(kept), record.delivery(FALLBACK)
     if kept.sk.startswith(CALLBACK_PREFIX):
         own = Delivery(f"{CALLBACK}-{kept.sk.removeprefix(CALLBACK_PREFIX)}", CALLBACK, Kind.CALLBACK)
     else:
@@ -220,9 +209,8 @@ def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
     bounced_at = failed_at if (failed_at or 0) > (delivered_at or 0) else None
     attempts: list[Attempt] = []
     for number, entry in enumerate(kept.timeline):
-        outcome = entry.outcome or Outcome.UNKNOWN
-        attempt = Attempt(f"v1-{number}", ms_of(entry.at), outcome, error=entry.error, in_doubt=entry.in_doubt)
-        if outcome is Outcome.DELIVERED:
+        attempt = Attempt(f"v1-{number}", ms_of(entry.at), entry.outcome, error=entry.error, in_doubt=entry.in_doubt)
+        if entry.outcome is Outcome.DELIVERED:
             attempt = replace(
                 attempt,
                 error=kept.last_error if bounced_at else None,
@@ -231,7 +219,7 @@ def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
                 returned_at=bounced_at,
                 confirmed_at=_ms(kept.confirmed_at),
             )
-        elif outcome is Outcome.FAILED:
+        elif entry.outcome is Outcome.FAILED:
             attempt = replace(attempt, ended_at=failed_at)
         attempts.append(attempt)
     if any(attempt.returned_at for attempt in attempts):

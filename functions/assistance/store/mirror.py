@@ -20,10 +20,7 @@ _ENTRY = frozenset({OUTBOX_SHARD, "outbox_channels", "outbox_since", CREATED_AT,
 
 
 def items_of(request_id: str, before: Record, after: Record, olds: Mapping[str, Item]) -> Iterator[dict[str, Any]]:
-    """The items of version 1 for the changed deliveries: one for each channel, which also holds the channel's resends.
-
-    `olds`: the previous items, by sort key.
-    """
+    """Version 1's items for the changed deliveries: one a channel, with its resends. `olds`: the previous ones."""
     changed = {each.destination for each in after.deliveries if each != before.delivery(each.name)}
     for delivery in after.deliveries:
         sort_key = _sort_key(delivery)

@@ -30,14 +30,6 @@ def request_key(request_id: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptedCall:
-    """An accepted request. `replayed`: True if an earlier call had already stored it."""
-
-    request: AssistanceRequest
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Stored:
     """A record, and the item from which it was read: {} if the table has no item for the record yet."""
 
@@ -62,8 +54,11 @@ class Requests:
 
     def accept(
         self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
-    ) -> AcceptedCall:
-        """Store a request in one conditional write. Raises `IdempotencyKeyReused` or `Unreadable`."""
+    ) -> tuple[AssistanceRequest, bool]:
+        """Store a request in one conditional write. Returns the stored one, and whether an earlier call has stored it.
+
+        Raises `IdempotencyKeyReused` or `Unreadable`.
+        """
         route = routes()[request.topic]
         item: dict[str, Any] = {
             **request_key(request.id),
@@ -88,11 +83,11 @@ class Requests:
         item |= {name: value for name, value in optional.items() if value is not None}
         earlier = self.items.add(item, expired_at=self._now_s())
         if earlier is None:
-            return AcceptedCall(request, replayed=False)
+            return request, False
         if earlier.get("payload_hash") != payload_hash:
             raise IdempotencyKeyReused
         # If both times are equal, the SDK has repeated this call's own write, whose answer was lost.
-        return AcceptedCall(request_of(earlier), replayed=earlier.get(schema.CREATED_AT) != request.created_at)
+        return request_of(earlier), earlier.get(schema.CREATED_AT) != request.created_at
 
     def get(self, request_id: str) -> RequestRecord | None:
         """A request and its history, by one strongly consistent query. Raises `Unreadable`."""

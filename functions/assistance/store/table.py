@@ -37,10 +37,7 @@ class Items:
         return self._put(item, free, schema.TTL, expired_at)
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Replace the item with this key if its version is `version`. Raises `Unreadable`.
-
-        Returns None if it was replaced, else the item that now has the key: {} if no item has it.
-        """
+        """Like `add`, if the key's item has this version. If no item has the key, returns {}."""
         return self._put(item, "#name = :value", schema.VERSION, version)
 
     def put(self, item: Item) -> None:
