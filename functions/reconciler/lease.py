@@ -3,22 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from assistance.errors import TableUnavailable
-from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.aws import AWS_ERRORS, Table, error_code
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.store.schema import PARTITION_KEY, SORT_KEY
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
 
 LEASE_KEY = {PARTITION_KEY: "LEASE#reconciler", SORT_KEY: "LEASE"}
 
 
 @contextmanager
-def lease(table: "Table", owner: str, duration: timedelta, *, clock: Clock = utc_now) -> Iterator[bool]:
+def lease(table: Table, owner: str, duration: timedelta, *, clock: Clock = utc_now) -> Iterator[bool]:
     """Hold the lease, if no other sweep does. Yields whether this sweep holds it. It expires after `duration`.
 
     A lease that expires later than in twice that time, or can't be read, is replaced. Raises `TableUnavailable`.
@@ -49,7 +45,7 @@ def lease(table: "Table", owner: str, duration: timedelta, *, clock: Clock = utc
         _release(table, owner)
 
 
-def _release(table: "Table", owner: str) -> None:
+def _release(table: Table, owner: str) -> None:
     try:
         table.delete_item(
             Key=LEASE_KEY,

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -15,10 +15,6 @@ from assistance.platform.unforeseen import without_messages
 from assistance.store.items import plain
 from assistance.store.requests import deployed
 from stream_producer.settings import settings
-
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-
 
 _PARALLEL: Final = 10
 
@@ -40,15 +36,14 @@ def read(record: dict[str, Any]) -> Outboxed | None:
 
 @logger.inject_lambda_context(log_event=False)
 @without_messages()
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> "PartialItemFailureResponse":  # noqa: ARG001
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """Publish a batch of stream records. Lambda retries from the first record on that could not be published."""
-    numbers = [record["dynamodb"]["SequenceNumber"] for record in event["Records"]]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         items = list(pool.map(read, event["Records"]))
     unpublished = publisher().publish([item for item in items if item])
     failed = [
-        number
-        for number, item in zip(numbers, items, strict=True)
+        {"itemIdentifier": record["dynamodb"]["SequenceNumber"]}
+        for record, item in zip(event["Records"], items, strict=True)
         if item is None or not unpublished.isdisjoint(item.publications)
     ]
-    return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
+    return {"batchItemFailures": failed}

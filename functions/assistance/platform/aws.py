@@ -16,14 +16,14 @@ from assistance.platform import dynamodb, tls, tracing
 from assistance.platform.response_parsers import Parsers, UnreadableAnswer
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.service_resource import Table as Table
     from mypy_boto3_secretsmanager import SecretsManagerClient as SecretsManagerClient
     from mypy_boto3_sesv2 import SESV2Client as SESV2Client
     from mypy_boto3_sns import SNSClient as SNSClient
     from mypy_boto3_sqs import SQSClient as SQSClient
 else:
     # The types of the clients, which exist only for type checkers.
-    SecretsManagerClient = SESV2Client = SNSClient = SQSClient = Any
+    SecretsManagerClient = SESV2Client = SNSClient = SQSClient = Table = Any
 
 AWS_ERRORS: Final = (ClientError, BotoCoreError)
 """All errors that a call to AWS raises: `ClientError` if AWS answered with an error, else `BotoCoreError`."""
@@ -83,7 +83,7 @@ def when_used(make: Callable[[], Client]) -> Client:
     return cast(Client, _WhenUsed(make))
 
 
-def table(name: str) -> "Table":
+def table(name: str) -> Table:
     """The application's table."""
     return dynamodb.table(_client("dynamodb"), name)
 

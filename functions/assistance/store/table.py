@@ -4,17 +4,14 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from botocore.exceptions import ClientError
 
 from assistance.errors import TableUnavailable, Unreadable
-from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.aws import AWS_ERRORS, Table, error_code
 from assistance.store import schema
 from assistance.store.items import Item, plain
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH: Final = 100
@@ -26,7 +23,7 @@ PROGRESS_KEY: Final = {schema.PARTITION_KEY: schema.PROGRESS, schema.SORT_KEY: s
 class Items:
     """Reads and writes the application's only table. Each method raises `TableUnavailable` if DynamoDB can't answer."""
 
-    table: "Table"
+    table: Table
 
     def add(self, item: Item, *, expired_at: int = 0) -> Item | None:
         """Put an item if its key is free, or taken by an item that expired before `expired_at` (seconds since 1970).
