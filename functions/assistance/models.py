@@ -164,11 +164,6 @@ class Outgoing:
     ttl: int | None = None  # when the request expires, in seconds since 1970
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether an earlier attempt may have reached the provider."""
-        return bool(self.doubts)
-
-    @property
     def alone(self) -> bool:
         """Whether the request must go in a message of its own: for a resend, or after a refusal with other requests."""
         return self.refused_in_batch or bool(self.resend)

@@ -38,7 +38,7 @@ def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bo
     """Check the new requests, the other unfinished ones and the dead letters. Raises `TableUnavailable`."""
     overdue = timedelta(seconds=settings().overdue_seconds)
     run = Run(requests(), sqs(), settings().queues, overdue, remaining_ms, dry_run, sweep.left)
-    watched = list(open_requests.watched(run))
+    watched = [found for found in run.records(run.requests.items.due()) if found.record.ttl > run.now() // 1_000]
     waiting = {found.id: found for found in (*watched, *new_requests.check(run))}
     dead_letters.find(run, waiting)
     for found in waiting.values():

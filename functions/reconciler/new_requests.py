@@ -90,7 +90,7 @@ def check(run: Run) -> list[Open]:
                 # The next sweep begins with the first request that was not checked, and others of the same time.
                 until = chunk[0].since
                 report.complete = False
-                report.behind_seconds = max((run.now() - ms_of(until)) // 1_000, 0)
+                report.behind_seconds = run.age(ms_of(until))
                 break
             any_new = True
             found += pool.map(partial(_watch, run), _to_watch(run, chunk))

@@ -1,6 +1,5 @@
 """Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -15,20 +14,13 @@ from reconciler.run import Location, Open, Run, measure_lost
 TIME_TO_REPORT_MS: Final = 2_000
 
 
-def watched(run: Run) -> Iterator[Open]:
-    """The watched requests that are unfinished and have not expired."""
-    for found in run.records(run.requests.items.due()):
-        if found.record.ttl > run.now() // 1_000:
-            yield found
-
-
 def locate(run: Run, found: Open) -> None:
     """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
     report = run.report
     report.open += 1
     overdue = list[str]()
     for delivery in found.record.unfinished:
-        report.oldest_open_seconds = max(report.oldest_open_seconds, _age(run, _open_since(found.record, delivery)))
+        report.oldest_open_seconds = max(report.oldest_open_seconds, run.age(_open_since(found.record, delivery)))
         unpublished = found.id in run.unpublished and not delivery.attempts
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
@@ -82,7 +74,7 @@ def _count(run: Run, found: Open, delivery: Delivery, location: Location) -> Non
     if location is Location.STUCK:
         report.stuck.append(found.id)
     if location not in {Location.UNPUBLISHED, Location.LOST}:
-        age = _age(run, _pending_since(found.record, delivery))
+        age = run.age(_pending_since(found.record, delivery))
         report.oldest_pending_seconds[channel] = max(age, report.oldest_pending_seconds[channel])
 
 
@@ -117,10 +109,6 @@ def _is_empty(run: Run, channel: str) -> bool:
     except AWS_ERRORS as error:
         logger.warning("a queue can't be read", channel=channel, error_code=error_code(error))
         return False
-
-
-def _age(run: Run, since_ms: int) -> int:
-    return max((run.now() - since_ms) // 1_000, 0)
 
 
 def _pending_since(record: Record, delivery: Delivery) -> int:

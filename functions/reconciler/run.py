@@ -97,6 +97,10 @@ class Run:
         """The time now, in milliseconds since 1970."""
         return epoch_ms(self.clock())
 
+    def age(self, since: int) -> int:
+        """How many seconds have passed since that time. 0 if it is still to come, because a clock is fast."""
+        return max((self.now() - since) // 1_000, 0)
+
     def records(self, items: Iterable[Item]) -> Iterator[Open]:
         """The requests of these record items. Counts and logs each record that can't be read."""
         for item in items:

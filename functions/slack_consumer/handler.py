@@ -49,7 +49,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Post the requests in one message, except those that earlier attempts have posted."""
-    known = find_posted(outgoing) if outgoing[0].in_doubt else {}
+    known = find_posted(outgoing) if outgoing[0].doubts else {}
     missing = [one for one in outgoing if one not in known]
     if not missing:
         return known

@@ -39,7 +39,7 @@ def digests(
         digest: list[Outgoing] = []
         count, size = 1, title
         for one in sorted(outgoing, key=_age):
-            if one.in_doubt is not in_doubt:
+            if bool(one.doubts) is not in_doubt:
                 continue
             if one.alone:
                 yield [one]
