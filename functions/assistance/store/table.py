@@ -112,7 +112,7 @@ class Items:
         )
 
     def _update(self, **call: Any) -> None:  # noqa: ANN401
-        """Update an item, unless its condition fails."""
+        """Update an item, unless the call has a condition and it fails."""
         with _unavailable_on_aws_errors(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
             self.table.update_item(**call)
 
@@ -124,20 +124,14 @@ class Items:
 
     def unpublished(self, before: str) -> Iterator[Item]:
         """Yield the keys of outbox items whose requests were created before that time, oldest first."""
-        return self._listed(
-            schema.OUTBOX_INDEX, schema.OUTBOX_SHARD, f" AND {schema.CREATED_AT} < :before", {":before": before}
-        )
+        condition = f"{schema.OUTBOX_SHARD} = :shard AND {schema.CREATED_AT} < :before"
+        return self._listed(schema.OUTBOX_INDEX, condition, {":before": before})
 
     def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
         """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first or last."""
-        between = f" AND {schema.CREATED_AT} BETWEEN :since AND :until"
-        return self._listed(
-            schema.LEDGER_INDEX,
-            schema.LEDGER_SHARD,
-            between,
-            {":since": since, ":until": until},
-            newest_first=newest_first,
-        )
+        condition = f"{schema.LEDGER_SHARD} = :shard AND {schema.CREATED_AT} BETWEEN :since AND :until"
+        values = {":since": since, ":until": until}
+        return self._listed(schema.LEDGER_INDEX, condition, values, newest_first=newest_first)
 
     def due(self) -> Iterator[Item]:
         """Yield the records of all watched requests that are unfinished. The index may be a moment behind the table."""
@@ -151,15 +145,12 @@ class Items:
             yield from self._shard(schema.DUE_INDEX, condition, {":shard": number, ":until": until})
 
     def _listed(
-        self, index: str, partition_key: str, condition: str, values: dict[str, str], *, newest_first: bool = False
+        self, index: str, condition: str, values: dict[str, str], *, newest_first: bool = False
     ) -> Iterator[Item]:
         # Readers of the newest requests seldom want all of them, so a page is small.
         order: dict[str, Any] = {"ScanIndexForward": False, "Limit": BATCH} if newest_first else {}
-        condition = f"{partition_key} = :shard{condition}"
-        shards = [
-            self._shard(index, condition, {":shard": number, **values}, **order)
-            for number in range(schema.INDEX_SHARDS)
-        ]
+        numbers = range(schema.INDEX_SHARDS)
+        shards = [self._shard(index, condition, {":shard": number, **values}, **order) for number in numbers]
         return heapq.merge(*shards, key=lambda item: str(item[schema.CREATED_AT]), reverse=newest_first)
 
     def _shard(self, index: str, condition: str, values: dict[str, Any], **order: Any) -> Iterator[Item]:  # noqa: ANN401
@@ -176,13 +167,12 @@ class Items:
 
     def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
         """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`."""
-        with _unavailable_on_aws_errors():
-            self.table.update_item(
-                Key=LEDGER_KEY,
-                UpdateExpression="SET looked_until = :until, #until = :legacy, #open = :none",
-                ExpressionAttributeNames={"#until": "until", "#open": "open"},
-                ExpressionAttributeValues={":until": looked_until, ":legacy": until, ":none": {}},
-            )
+        self._update(
+            Key=LEDGER_KEY,
+            UpdateExpression="SET looked_until = :until, #until = :legacy, #open = :none",
+            ExpressionAttributeNames={"#until": "until", "#open": "open"},
+            ExpressionAttributeValues={":until": looked_until, ":legacy": until, ":none": {}},
+        )
 
 
 @contextmanager
