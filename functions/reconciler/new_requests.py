@@ -73,10 +73,7 @@ class _Check(NamedTuple):
 
 
 def check(run: Run) -> list[Open]:
-    """Check the requests accepted since the last sweep, and the earlier ones a second time. Watch the unfinished ones.
-
-    Returns these.
-    """
+    """Check the requests accepted since the last sweep, each twice, and watch the unfinished ones. Returns these."""
     report, items, last = run.report, run.requests.items, _last(run)
     until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
     # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.

@@ -46,28 +46,21 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a delivery, or an event that counts as the end of one (`found`).
+    """One attempt at a delivery, or an event that counts as the end of one (`found`)."""
 
-    `id` is never reused, so a Lambda process recognises its own attempt even if the answer to its write was lost. `at`:
-    when it started. `place`: where on the channel it posts, such as a Slack channel's id. `error`: the code of its
-    failure. `in_doubt`: True if the provider may have taken the message although the attempt did not succeed.
-    `ended_at`: when its outcome was recorded. `result`: the provider's id of the message. `returned_at`: when SES
-    reported that a mail which it had taken bounced, was rejected or drew a complaint; `error` is then the reason.
-    `confirmed_at`: when the recipient's mail server took the mail. `found`: True if no consumer made this attempt. It
-    then records that the reconciler found the message in a dead-letter queue (outcome `FAILED`), or that a human acted
-    on the message (`DELIVERED`).
-    """
-
-    id: str
-    at: int
+    id: str  # never reused, so a Lambda process recognises its own attempt even if the answer to its write was lost
+    at: int  # when it started
     outcome: Outcome = Outcome.UNKNOWN
-    place: str | None = None
-    error: str | None = None
-    in_doubt: bool = False
-    ended_at: int | None = None
-    result: str | None = None
+    place: str | None = None  # where on the channel it posts, such as a Slack channel's id
+    error: str | None = None  # the code of its failure
+    in_doubt: bool = False  # True if the provider may have taken the message although the attempt did not succeed
+    ended_at: int | None = None  # when its outcome was recorded
+    result: str | None = None  # the provider's id of the message
+    # When SES reported that a mail which it had taken bounced, was rejected or drew a complaint. `error`: the reason.
     returned_at: int | None = None
-    confirmed_at: int | None = None
+    confirmed_at: int | None = None  # when the recipient's mail server took the mail
+    # True if no consumer made this attempt. It then records that the reconciler found the message in a dead-letter
+    # queue (outcome `FAILED`), or that a human acted on the message (`DELIVERED`).
     found: bool = False
 
     @property
@@ -99,16 +92,13 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A human has taken the request. `by`: the name that other humans see. `via`: where it was taken (slack, email, …).
+    """A human has taken the request."""
 
-    `id` is never reused, so a write that the SDK repeats is recognised. `released_at`: None while the take is in force.
-    """
-
-    id: str
-    by: str
-    via: str
+    id: str  # never reused, so a write that the SDK repeats is recognised
+    by: str  # the name that other humans see
+    via: str  # where it was taken (slack, email, …)
     at: int
-    released_at: int | None = None
+    released_at: int | None = None  # None while the take is in force
 
 
 class Handling(StrEnum):
@@ -140,29 +130,24 @@ class Untaken:
 class Delivery:
     """The sending of one request to one destination, or one resend of it.
 
-    `name` is unique within the record, and the messages that ask for this delivery contain it. `cause`: why it is sent,
-    or what a callback reports; None for a request's own channel and for a resend. `locked_until`: no new attempt may
-    start before this time, because an attempt may still be running, or its message may still arrive. `due_at`: when
-    the next attempt is due.
-
     The consumer gives up after a limited number of attempts, the budget. A redrive starts a new budget, and so does
     `wanted_since`, the time when a delivery was last put into the outbox because it is needed (0 for a request's own
     channel, and for a delivery that an earlier version has added). An attempt that the provider's rate limit prevents
     uses up nothing: `waiting_for` is then the code of that refusal, and `put_off_at` when such a refusal first delayed
-    the present budget. `alone`: True if the provider refused a message that held this and other requests, so that this
-    one goes in a message of its own.
+    the present budget.
     """
 
-    name: str
+    name: str  # unique within the record; the messages that ask for this delivery contain it
     destination: str
     kind: Kind
+    # Why it is sent, or what a callback reports. None for a request's own channel and for a resend.
     cause: StandsInFor | End | Handled | Untaken | None = None
     attempts: tuple[Attempt, ...] = ()
-    locked_until: int = 0
-    due_at: int | None = None
+    locked_until: int = 0  # no new attempt before: one may still be running, or its message may still arrive
+    due_at: int | None = None  # when the next attempt is due
     waiting_for: str | None = None
     put_off_at: int = 0
-    alone: bool = False
+    alone: bool = False  # True if it goes in a message of its own, because one with other requests was refused
     wanted_since: int = 0
 
     @property
@@ -227,40 +212,34 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An outbox entry: the name of a delivery whose message must be published, and when the entry was added.
+    """An outbox entry: the message of a delivery must be published."""
 
-    `since` distinguishes the entry from a later one of the same delivery.
-    """
-
-    delivery: str
-    since: int
+    delivery: str  # its name
+    since: int  # when the entry was added; distinguishes it from a later one of the same delivery
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """The deliveries, takes and outbox entries of one request.
 
-    `topic`, `created_at`, `ttl` (when it expires, in seconds since 1970), `channels`, `fallback` and `calls_back` (True
-    if the bot wants callbacks) keep the values from when the API accepted the request: routes and retention may change
-    later, and after the request has expired its id may be used again. `escalate_at`: when the request goes to its
-    fallback unless a human has taken it; None once the reconciler has decided that. `watched`: True if the reconciler
-    checks the request until it is finished. `erased_at`: when an operator erased the customer's texts; the request is
-    not sent after that. `version`: the number of writes, which the store counts.
+    The first six members keep the values from when the API accepted the request: routes and retention may change later,
+    and after the request has expired its id may be used again.
     """
 
     topic: str
     created_at: int
-    ttl: int
+    ttl: int  # when it expires, in seconds since 1970
     channels: tuple[str, ...]
     fallback: str | None = None
-    calls_back: bool = False
+    calls_back: bool = False  # True if the bot wants callbacks
+    # When it goes to its fallback unless a human has taken it. None once the reconciler has decided that.
     escalate_at: int | None = None
-    watched: bool = False
+    watched: bool = False  # True if the reconciler checks the request until it is finished
     deliveries: tuple[Delivery, ...] = ()
     takes: tuple[Take, ...] = ()
     outbox: tuple[Entry, ...] = ()
-    erased_at: int | None = None
-    version: int = 0
+    erased_at: int | None = None  # when an operator erased the customer's texts: after that, the request is not sent
+    version: int = 0  # the number of writes, which the store counts
 
     @property
     def status(self) -> Status:

@@ -23,14 +23,10 @@ def take(
     by: str,
     via: str,
     now: int,
-    delivery: str | None = None,
-    result: str | None = None,
+    delivery: str | None = None,  # whose message the human used: it has evidently arrived, so it is not sent again
+    result: str | None = None,  # the provider's id of that message
 ) -> tuple[Record, Take]:
-    """A human takes the request. Returns the take that is in force: an earlier human's, unless it was released.
-
-    `delivery` names the delivery whose message the human used, and `result` is the provider's id of the message. The
-    message has evidently arrived, so it is not sent again.
-    """
+    """A human takes the request. Returns the take that is in force: an earlier human's, unless it was released."""
     record = arrived(record, delivery, take_id, result, now)
     earlier = next((each for each in record.takes if each.id == take_id), None)
     if counts := record.taken or earlier:

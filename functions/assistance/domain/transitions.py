@@ -45,18 +45,12 @@ class Refused(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to make one attempt. Its holder ends it by `sent`, `put_off`, `retry_later` or `gave_up`.
+    """The right to make one attempt. Its holder ends it by `sent`, `put_off`, `retry_later` or `gave_up`."""
 
-    `number`: the attempt's number in the present budget of attempts, counted from 1. `doubts`: the earlier attempts
-    whose messages may have arrived; the channel searches for these before it sends. `alone`: True if the request must
-    go in a message of its own. `exhausted`: True if the last attempt of the budget died, so that the holder must give
-    up without another.
-    """
-
-    number: int
-    doubts: tuple[Attempt, ...]
-    alone: bool
-    exhausted: bool = False
+    number: int  # the attempt's number in the present budget of attempts, counted from 1
+    doubts: tuple[Attempt, ...]  # the earlier attempts whose messages may have arrived: first search for them
+    alone: bool  # True if the request must go in a message of its own
+    exhausted: bool = False  # True if the last attempt of the budget died: the holder must give up without another
 
 
 def first(request: Record) -> Record:

@@ -63,16 +63,12 @@ def decide(
     claim: Claim,
     policy: RetryPolicy,
     *,
-    waited: timedelta,
-    receives: int,
-    sends_batches: bool,
+    waited: timedelta,  # since the delivery was first put off
+    receives: int,  # how often SQS has delivered the message
+    sends_batches: bool,  # True if the channel sends several requests in one message
     jitter: Callable[[float, float], float],
 ) -> Decision:
-    """What to record of the attempt.
-
-    `waited`: the time since the delivery was first put off. `receives`: how often SQS has delivered the message.
-    `sends_batches`: True if the channel sends several requests in one message.
-    """
+    """What to record of the attempt."""
     if isinstance(outcome, str):
         return Sent(outcome)
     is_limited, is_alone = isinstance(outcome, RateLimited), isinstance(outcome, RefusedInBatch)

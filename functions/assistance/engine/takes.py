@@ -21,14 +21,13 @@ class Human:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of `take`: the record after it, and the take that is in force.
+    """The result of `take`."""
 
-    `is_new`: True if this call made that take; False if a human, perhaps another one, had taken the request before.
-    """
-
-    stored: Stored
-    take: Take
-    is_new: bool
+    stored: Stored  # the record after it
+    take: Take  # the take that is in force
+    is_new: (
+        bool  # True if this call made that take; False if a human, perhaps another one, had taken the request before
+    )
 
 
 def take(
