@@ -18,7 +18,7 @@ from rich.table import Table
 
 from assistance.domain.record import Status
 from assistance.history import Delivery, RequestRecord
-from assistance.models import PERSONAL, AssistanceRequest, Customer
+from assistance.models import AssistanceRequest, Customer
 from assistance.platform.clock import epoch_ms, timestamp, timestamp_of, utc_now
 from assistance.text import printable
 from cli.dead_letter_queues import ID_PREFIX_LENGTH, QueuedDeadLetter
@@ -38,6 +38,8 @@ _MARKS: Final = {
     State.UNKNOWN: ("?", "yellow"),
     State.SKIPPED: ("-", None),
 }
+_PERSONAL: Final = {"description", "customer", "conversation_url", "details"}
+"""The members of a request that may hold personal data: they are shown only to those who ask for them."""
 _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
 
 
@@ -285,7 +287,7 @@ def _named(delivery: Delivery) -> str:
 def request_document(record: RequestRecord, *, with_description: bool) -> dict[str, Any]:
     """A request and its deliveries, for `--json`."""
     document: dict[str, Any] = {
-        **record.request.model_dump(mode="json", exclude=None if with_description else set(PERSONAL)),
+        **record.request.model_dump(mode="json", exclude=None if with_description else _PERSONAL),
         "status": record.status,
         "published_at": record.published_at,
         "fallback": record.fallback and record.fallback.model_dump(mode="json"),

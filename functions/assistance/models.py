@@ -11,8 +11,6 @@ from assistance.ids import RequestId
 from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
 MAX_DESCRIPTION_CHARACTERS = 4_000
-PERSONAL = frozenset({"description", "customer", "conversation_url", "details"})
-"""The members of a request that may hold personal data. Only channels and those who ask for them get them."""
 # The end of the year 9999. Python has no later times.
 MAX_SECONDS = 253_402_300_799
 
