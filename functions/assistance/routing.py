@@ -43,13 +43,16 @@ Place: TypeAlias = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good."""
+    """The channels to which a topic's requests go, and the channel that is used if delivery on one fails for good.
+
+    `where`: the place on each channel, such as a Slack channel's id; a channel that it does not name posts at the
+    stage's default place. `escalate_after`: the fallback is also used if nobody has taken the request this many minutes
+    after it was accepted.
+    """
 
     channels: tuple[Channel, ...]
     fallback: Channel | None = None
-    # The place on each channel. A channel that it does not name posts at the stage's default place.
     where: Mapping[Channel, Place] = field(default_factory=dict)
-    # The fallback is also used if nobody has taken the request this many minutes after it was accepted.
     escalate_after: int | None = None
 
 

@@ -21,10 +21,7 @@ Check: TypeAlias = Callable[[], Iterator[str]]
 
 
 def run(channel: Destination, check: Check) -> dict[str, Any]:
-    """Run the check and emit the channel's `Unreachable` metric: 1 if it found a defect, 0 if not.
-
-    If the provider stops answering before any defect is found, emit nothing.
-    """
+    """Run the check and emit `Unreachable`: 1 if it found a defect, 0 if not, nothing if the provider didn't answer."""
     broken = list[str]()
     try:
         for defect in check():

@@ -176,16 +176,15 @@ def _fallback(stands_in: Fallback) -> Delivery:
 
 def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
     attempts, fallback = _attempts(kept), record.delivery(FALLBACK)
+    channel = kept.sk.removeprefix(DELIVERY_PREFIX)
     if kept.sk.startswith(CALLBACK_PREFIX):
         own = Delivery(f"{CALLBACK}-{kept.sk.removeprefix(CALLBACK_PREFIX)}", CALLBACK, Kind.CALLBACK)
+    elif channel in record.channels:
+        own = Delivery(channel, channel, Kind.OWN)
+    elif fallback and fallback.destination == channel:
+        own = fallback
     else:
-        channel = kept.sk.removeprefix(DELIVERY_PREFIX)
-        if channel in record.channels:
-            own = Delivery(channel, channel, Kind.OWN)
-        elif fallback and fallback.destination == channel:
-            own = fallback
-        else:
-            own = Delivery(f"{RESEND}v1-{channel}", channel, Kind.RESEND)
+        own = Delivery(f"{RESEND}v1-{channel}", channel, Kind.RESEND)
     own = replace(
         own,
         attempts=attempts,
