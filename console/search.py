@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -90,12 +91,23 @@ def _records(
     If `topic` is not empty, requests of other topics are not read.
     """
 
-    def read(item: Item) -> tuple[Item, RequestRecord | None, str | None]:
-        return item, *(_read(requests, str(item[PARTITION_KEY])) if topic in ("", item.get(TOPIC)) else (None, None))
+    while chunk := list(islice(items, PAGE)):
+        wanted = [item for item in chunk if topic in ("", item.get(TOPIC))]
+        found = dict(zip(map(_id, wanted), _read_together(requests, list(map(_id, wanted))), strict=True))
+        yield from ((item, *found.get(_id(item), (None, None))) for item in chunk)
 
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        while chunk := list(islice(items, PAGE)):
-            yield from pool.map(read, chunk)
+
+def _id(item: Item) -> str:
+    return str(item[PARTITION_KEY])
+
+
+def _read_together(requests: Requests, ids: list[str]) -> list[tuple[RequestRecord | None, str | None]]:
+    """As `_read` for each of the requests. One call reads them, or if one of them is unreadable, a call for each."""
+    try:
+        return [(record, None) for record in requests.several(ids)]
+    except Unreadable:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            return list(pool.map(partial(_read, requests), ids))
 
 
 def _cursor(last: list[Item]) -> str | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import botocore.session
+import moto.core.responses
+import moto.core.utils
 import pytest
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
@@ -34,6 +36,10 @@ for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
 
 # Every boto3 session would read and parse the descriptions of the AWS services again, and every test has new sessions.
 vars(botocore.session)["create_loader"] = functools.cache(create_loader)
+
+# moto computes both anew for each answer. Its services import the first function by name, when they are first used.
+vars(moto.core.utils)["camelcase_to_underscores"] = functools.cache(moto.core.utils.camelcase_to_underscores)
+vars(moto.core.responses)["method_names_from_class"] = functools.cache(moto.core.utils.method_names_from_class)
 
 # No test fails because a busy machine is slow.
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])

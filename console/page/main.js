@@ -10,8 +10,14 @@ import { open, setUpPanels } from "./panels.js";
 import { listen, opened, query } from "./route.js";
 import { story } from "./story.js";
 
+/** While nothing changes, the waits between two reads grow up to this multiple, so that an idle page costs little. */
+const LONGEST_WAIT = 4;
 let asking = false;
 let again = false;
+/** The wait until the next read, as a multiple of the shortest wait. */
+let wait = 1;
+let timer = 0;
+let shown = "";
 /** The module local.js, or null for a deployed stage. @type {any} */
 let localParts = null;
 
@@ -66,6 +72,10 @@ async function refresh() {
     search.set("view", id && !stage.local ? "request" : "list");
     const [state, request] = await Promise.all([get(`state?${search}`), id ? get(`requests/${id}`) : null]);
     byId("page").hidden = false;
+    // The costs change with each read.
+    const found = JSON.stringify([search.toString(), { ...state, cost: null }, request]);
+    wait = found === shown ? Math.min(2 * wait, LONGEST_WAIT) : 1;
+    shown = found;
     if (id === opened()) fill(state, request, acts.count === before && !acts.underWay);
     write(connection, "Live");
     connection.className = "";
@@ -79,17 +89,24 @@ async function refresh() {
   if (again) refresh();
 }
 
-acts.after = refresh;
+/** Read the state now, and then again after the shortest wait: the user expects a change. */
+function expectChange() {
+  shown = "";
+  poll();
+}
+
+acts.after = expectChange;
 listen(() => {
   open("requests");
-  refresh();
+  expectChange();
 });
-addEventListener("hashchange", refresh);
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
+addEventListener("hashchange", expectChange);
+document.addEventListener("visibilitychange", () => document.hidden || expectChange());
 
 async function poll() {
   // A hidden tab reads nothing, so that it costs nothing.
   if (!document.hidden) await refresh();
-  setTimeout(poll, stage.poll_ms ?? 1000);
+  clearTimeout(timer);
+  timer = setTimeout(poll, wait * (stage.poll_ms ?? 1000));
 }
 poll();

@@ -213,6 +213,16 @@ def test_the_console_explains_the_retries_of_a_failing_email_channel(page: Page)
     expect(view.locator(".reached")).to_contain_text("Reached", timeout=ARRIVAL_MS)
 
 
+def test_the_console_reads_the_state_less_often_while_nothing_changes(page: Page) -> None:
+    page.wait_for_function(
+        """() => {
+            const reads = performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/api/state"));
+            const [before, last] = reads.slice(-2);
+            return last?.startTime - before?.startTime > 1_900;
+        }"""
+    )
+
+
 def test_a_request_waits_in_the_outbox_while_the_stream_producer_is_stopped(page: Page, bot: Bot) -> None:
     runs(page, "Reconciler", on=False)
     runs(page, "Producer", on=False)

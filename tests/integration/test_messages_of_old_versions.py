@@ -12,7 +12,9 @@ from assistance.models import Message
 from assistance.platform.clock import utc_now
 from assistance.routing import CALLBACK, Channel, Destination
 from assistance.store.items import plain
+from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD, PARTITION_KEY, RECORD, REQUEST, SORT_KEY
+from assistance.store.table import Items
 from local.slack_server import SlackServer
 from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import emails, fail_on_slack, feedback, mailed
@@ -156,12 +158,14 @@ def test_a_callback_message_of_an_old_version_is_sent_with_the_same_webhook_id_e
 def test_a_request_stored_by_an_old_version_keeps_its_status_and_is_sent_once(
     stack: Cloud, slack: SlackServer, path: Path
 ) -> None:
-    old = read(path)
+    old, requests = read(path), Requests(Items(stack.table))
     items = [plain(item) for item in old["items"]]
     for item in items:
         stack.table.put_item(Item=item)
     (request,) = (item for item in items if item[SORT_KEY] == REQUEST)
-    assert stack.status(request[PARTITION_KEY]) == old["status"]
+    request_id = request[PARTITION_KEY]
+    assert stack.status(request_id) == old["status"]
+    assert requests.several([request_id]) == [requests.get(request_id)]
     unpublished = any(OUTBOX_SHARD in item for item in items)
     if not unpublished:
         names = {"id": PARTITION_KEY, "topic": "topic", "description": "description", "created_at": "created_at"}

@@ -98,7 +98,8 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """The requests with these ids; None if expired. Ignores items of version 1. Raises `Unreadable`."""
+        """The requests with these ids; None if expired. Ignores version 1's attempts at our requests. Raises `Unreadable`.
+        """
         ids = list(request_ids)
         keys = [
             {schema.PARTITION_KEY: each, schema.SORT_KEY: sort}
@@ -106,7 +107,8 @@ class Requests:
             for sort in (schema.REQUEST, schema.RECORD)
         ]
         items = self.items.many(keys, consistent=True, whole=True)
-        return [self.from_items([item for item in items if item[schema.PARTITION_KEY] == each]) for each in ids]
+        of = {each: [item for item in items if item[schema.PARTITION_KEY] == each] for each in ids}
+        return [self.from_items(of[each]) if _is_ours(of[each]) else self.get(each) for each in ids]
 
     def from_items(self, items: list[Item]) -> RequestRecord | None:
         """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
@@ -212,6 +214,11 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
     record = legacy.record_of(request_item, items, stored.record)
     behind = found is not None and record is not stored.record
     return replace(stored, record=record, version_1={str(item[schema.SORT_KEY]): item for item in items}, behind=behind)
+
+
+def _is_ours(items: list[Item]) -> bool:
+    """Whether this version has accepted the request. Version 1 stored no fallback, and had more items than these."""
+    return all(schema.FALLBACK_CHANNEL in item for item in items if item[schema.SORT_KEY] == schema.REQUEST)
 
 
 def _in_item(item: Item, new: Record) -> Stored:
