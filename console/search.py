@@ -90,7 +90,6 @@ def _records(
 
     If `topic` is not empty, requests of other topics are not read.
     """
-
     while chunk := list(islice(items, PAGE)):
         wanted = [item for item in chunk if topic in ("", item.get(TOPIC))]
         found = dict(zip(map(_id, wanted), _read_together(requests, list(map(_id, wanted))), strict=True))

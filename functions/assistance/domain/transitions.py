@@ -34,13 +34,13 @@ _LATE_MS: Final = 900_000
 
 
 class Refused(StrEnum):
-    """Why a consumer does not get the claim, and what it must do with the message."""
+    """Why a consumer does not get the claim. It acknowledges the message, unless the delivery is `BUSY`."""
 
-    DELIVERED = "delivered already: acknowledge the message"
-    NOT_NEEDED = "another delivery has reached a human: acknowledge the message"
-    UNKNOWN = "the record has no such delivery: acknowledge the message"
-    ERASED = "what the request said is erased: acknowledge the message"
-    BUSY = "another attempt is under way, or its doubt has not settled: come back later"
+    DELIVERED = "it is delivered already"
+    NOT_NEEDED = "a human has the request by now, or a later callback says more"
+    UNKNOWN = "the request has expired, or never had this delivery"
+    ERASED = "the customer's texts are erased"
+    BUSY = "another attempt is under way, or its doubt has not settled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,8 +178,9 @@ class Consumer:
         about = {"request_id": request.id, "channel": channel}
         match decision:
             case None:
-                level = logger.info if attempt.refused is Refused.DELIVERED else logger.warning
-                level("not sent", extra=about | {"reason": attempt.refused and attempt.refused.name.lower()})
+                refused = attempt.refused or Refused.UNKNOWN
+                level = logger.warning if refused is Refused.UNKNOWN else logger.info
+                level(f"not sent: {refused}", extra=about | {"reason": refused.name.lower()})
             case Sent():
                 logger.info("delivered", extra=about | {"attempts": attempt.claim.number})
                 tally.add(Metric.DELIVERED, channel=channel, topic=request.topic)

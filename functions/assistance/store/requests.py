@@ -98,8 +98,7 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """The requests with these ids; None if expired. Ignores version 1's attempts at our requests. Raises `Unreadable`.
-        """
+        """The requests with these ids; None if expired. Leaves out version 1's attempts at our requests."""
         ids = list(request_ids)
         keys = [
             {schema.PARTITION_KEY: each, schema.SORT_KEY: sort}
