@@ -34,7 +34,10 @@ def failed_checks(findings: Sequence[Finding]) -> list[str]:
 
 
 def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
-    """Check the stack, then test it, and print the results. Returns whether all went well."""
+    """Check the stack, then test it, and print the results. Returns whether all went well.
+
+    `pause` waits before each further look at a test request, and returns False to stop.
+    """
     render.note(f"Stack: {found.title}")
     findings = []
     for finding in examine(found):

@@ -75,6 +75,7 @@ def show(
     render.dead_letters(chosen, _delivered_channels(stack, chosen))
     if record:
         render.request(record, with_description=with_description)
+        render.note_error_codes(letter.dead_letter.reason for letter in chosen)
     else:
         render.note("The table does not hold the request of this dead letter: it has expired, or its id can't be read.")
 

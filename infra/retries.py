@@ -1,4 +1,4 @@
-"""The retry policies of the destinations, which the consumers get as settings, and what follows from them."""
+"""The retry policies of the destinations, which the consumers get as settings, and the longest waits that result."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,6 +1,7 @@
 """Caches synthesized templates in `.build`, so that most starts of the stack need no synthesis.
 
-Addresses differ from run to run. So a template is synthesized with placeholders, and `address` replaces them.
+The addresses of the local servers differ from run to run. So a template is synthesized with placeholders for them, and
+the function `address` puts the real ones in.
 """
 
 import fcntl

@@ -119,7 +119,7 @@ def _pending_since(record: Record, delivery: Delivery) -> int:
 
 
 def _open_since(record: Record, delivery: Delivery) -> int:
-    """Since when a human waits for it: since the request's acceptance, or since the delivery was needed again."""
+    """Since when a human waits for it: since the request's acceptance, or since its resend, escalation or bounce."""
     had_ended = delivery.kind in {Kind.RESEND, Kind.ESCALATION} or any(
         attempt.returned_at for other in record.deliveries for attempt in other.attempts
     )

@@ -27,7 +27,10 @@ refused: Final[list[int]] = []
 
 
 def room() -> int:
-    """How many characters the blocks of one message may have. Slack documents no limit: a refusal lowers it to 4/5."""
+    """How many characters the blocks of one message may have: Slack documents no limit.
+
+    If Slack has refused messages as too long, it is four fifths of the shortest one's length.
+    """
     return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
 
 

@@ -127,7 +127,7 @@ def test_a_button_click_succeeds_although_the_slack_sdk_cannot_parse_slacks_resp
         server.shutdown()
 
 
-def test_an_operator_who_releases_a_request_taken_by_another_person_is_shown_that_person(
+def test_an_operator_cannot_release_a_request_that_another_person_has_just_taken_and_is_told_who(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [request_id] = posted(stack, "help")

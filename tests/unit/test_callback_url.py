@@ -201,7 +201,7 @@ def test_a_public_callback_url_is_normalized_to_the_url_that_is_called(url: str,
         "https://xn--a.com/", *(f"https://{name}/" for name in NOWHERE),
     ],
 )  # fmt: skip
-def test_every_other_callback_url_is_refused_and_the_error_does_not_quote_the_url(url: str) -> None:
+def test_a_callback_url_that_is_no_public_https_url_is_refused_and_the_error_does_not_quote_it(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
         call(url)
     (error,) = refused.value.errors(include_input=False, include_context=False, include_url=False)

@@ -71,7 +71,9 @@ def test_a_local_webhook_accepts_only_calls_to_its_secret_url() -> None:
         (DEEP, [DEEP.decode()]),
     ],
 )
-def test_a_local_webhook_shows_every_text_of_a_json_post_and_other_posts_whole(body: bytes, texts: list[str]) -> None:
+def test_a_local_webhook_shows_all_strings_of_a_json_post_and_the_whole_body_of_any_other_post(
+    body: bytes, texts: list[str]
+) -> None:
     with Webhooks() as webhooks:
         assert http.call("POST", webhooks.address("ntfy"), body=body).status == 202
         assert list(webhooks.texts("")) == [("ntfy", texts)]

@@ -166,7 +166,10 @@ class Items:
             order["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
-        """Write version 1's own item, so that after a rollback it checks no requests accepted before `until`."""
+        """Write version 1's item, so that after a rollback it checks only requests accepted from `until` on.
+
+        `looked_until`: up to when this version has checked new requests.
+        """
         self._update(
             Key=LEDGER_KEY,
             UpdateExpression="SET looked_until = :until, #until = :legacy, #open = :none",
