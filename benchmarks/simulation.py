@@ -86,7 +86,10 @@ def slack_sender(work: Work, **changes: Any) -> Sender:  # noqa: ANN401
 
 
 def simulate(name: str, rate: float, design: Design, hours: float, load: Callable[[float], float]) -> Day:
-    """Simulate, check that no request was lost or appeared, and print how long it took."""
+    """Simulate so many hours, check that no request was lost or appeared, and print how long it took.
+
+    `rate`: calls a second outside the burst. `load`: the calls a second at a time, in seconds since the beginning.
+    """
     started = monotonic()
     pipeline = Pipeline(design, load)
     report = pipeline.run(hours * HOUR)

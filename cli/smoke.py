@@ -79,7 +79,10 @@ def _result(topic: str, request_id: str, document: Document) -> Result:
 
 
 def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
-    """Test each topic of the deployed routes. If humans take requests, the smoke test takes its own."""
+    """Test each topic of the deployed routes. If humans take requests, the smoke test takes its own.
+
+    `pause` waits before each further look at the requests, and returns False to stop.
+    """
     topics = list(read_routes(stack.environment("api")["ROUTES"]))
     takes_requests = stack.environment("reconciler").get("TAKE") == "true"
 

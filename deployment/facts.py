@@ -72,7 +72,10 @@ def caller(clients: Clients) -> Caller:
 
 
 def gathered(clients: Clients, *, stack: str, identity: str | None, qualifier: str, has_ses: bool) -> Facts:
-    """Read from AWS what the checks before a deployment need to know. Raises what boto3 raises."""
+    """Read from AWS what the checks before a deployment need to know. Raises what boto3 raises.
+
+    `identity`: the sender's identity in SES. `qualifier`: of the CDK's bootstrap. `has_ses`: if the region has SES.
+    """
     settings = clients("lambda").get_account_settings()
     return Facts(
         node=node_version(),
