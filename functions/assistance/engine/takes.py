@@ -25,9 +25,7 @@ class Taken:
 
     stored: Stored  # the record after it
     take: Take  # the take that is in force
-    is_new: (
-        bool  # True if this call made that take; False if a human, perhaps another one, had taken the request before
-    )
+    is_new: bool  # True if this call made that take; False if somebody had taken the request before
 
 
 def take(
