@@ -11,6 +11,7 @@ from typing import Any, Final
 from ministack import app
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id
+from ministack.services import sts
 
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsns.html
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
@@ -63,5 +64,8 @@ def _send_email(*request: Any) -> Any:  # noqa: ANN401
 
 def correct() -> None:
     """Change the MiniStack of this process so that it checks the same permissions as AWS."""
+    # MiniStack registers a session for each new process of a function, and first looks through all sessions for expired
+    # ones. If another thread adds one meanwhile, that raises an error, and the call that needs the process gets a 502.
+    sts._evict_expired_sessions = lambda: None  # noqa: SLF001 # these sessions do not expire
     iam_actions.extract_iam_action = _action
     app._enforce_ses_v2 = _send_email  # noqa: SLF001
