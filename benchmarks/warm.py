@@ -251,7 +251,7 @@ def seconds(invoke: Callable[[], Any], repeat: int) -> float:
 
 
 def measured(event: Callable[[], Any], invoke: Callable[[Any], Any], repeat: int) -> float:
-    """The same for invocations with an event. The time to make the event does not count."""
+    """As `seconds`, but each invocation gets a new event. The time to make the events does not count."""
     return seconds(partial(invoke, event()), repeat)
 
 

@@ -154,7 +154,7 @@ def _api_key(cloud: Cloud, outputs: Mapping[str, str]) -> str:
 
 
 def _put_secrets(cloud: Cloud, outputs: Mapping[str, str], slack: Slack, webhooks: Webhooks) -> None:
-    """Store Slack's token and signing secret, and for other channels with a secret the URL of a local webhook."""
+    """Store Slack's token and signing secret. For each other channel that has a secret, store a local webhook's URL."""
     values = {"SlackTokenSecretArn": slack.token, "SlackSigningSecretArn": slack.signing_secret}
     values |= {f"{channel.capitalize()}SecretArn": webhooks.address(channel) for channel in Channel}
     # Secrets that routes name: the secret of the output `TeamsBillingSecretArn` gets the URL with `teams/billing`.

@@ -54,7 +54,7 @@ class Claim:
 
 
 def first(request: Record) -> Record:
-    """The record of a request before its first attempt. Every function computes the same record from the request."""
+    """The record of a request before its first attempt: every Lambda function computes the same one."""
     own = tuple(Delivery(name, name, Kind.OWN) for name in request.channels)
     # A fallback must be another channel than the request's own.
     fallback = None if request.fallback in request.channels else request.fallback

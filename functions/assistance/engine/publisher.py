@@ -30,7 +30,10 @@ _PARALLEL: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes the messages of the outbox. `late`: True for the reconciler. Then attempts are due from now on."""
+    """Publishes the messages of the outbox.
+
+    `late`: True for the reconciler, which then records that the deliveries' first attempts are expected from now on.
+    """
 
     sns: SNSClient
     topic_arn: str

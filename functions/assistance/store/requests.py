@@ -216,7 +216,7 @@ def _stored(request_item: Item, items: list[Item]) -> Stored:
 
 
 def _is_ours(items: list[Item]) -> bool:
-    """Whether this version has accepted the request. Version 1 stored no fallback, and had more items than these."""
+    """Whether this version has accepted the request: version 1 stored no attribute for the fallback."""
     return all(schema.FALLBACK_CHANNEL in item for item in items if item[schema.SORT_KEY] == schema.REQUEST)
 
 
