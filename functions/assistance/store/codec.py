@@ -1,14 +1,14 @@
 """Turns a record into an item, and back. The item keeps what a later version has added to it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from assistance.domain.record import Attempt, Delivery, Kind, Record, StandsInFor, Take
+from assistance.domain.record import Attempt, Delivery, End, Handled, Kind, Record, StandsInFor, Take
 from assistance.errors import Unreadable
 from assistance.models import MAX_SECONDS
 from assistance.platform.clock import timestamp_of
@@ -55,32 +55,45 @@ def record_of(item: Item) -> Record:
 
 def _checked(record: Record) -> Record:
     """The record, if its times, channels and deliveries are valid. Raises `Unreadable`."""
-    parts = list(_parts(record))
-    numbers = [part for part in parts if isinstance(part, int)]  # times, the version, and an escalation's minutes
-    if not 0 <= min(numbers) <= max(numbers) <= MAX_SECONDS * 1_000 or record.ttl > MAX_SECONDS:
+    if any(not 0 <= time <= MAX_SECONDS * 1_000 for time in _times(record)):
         raise Unreadable(f"{_RECORD}: no time")
-    channels = {*record.channels, *(part.channel for part in parts if isinstance(part, StandsInFor))}
-    channels |= {delivery.destination for delivery in record.deliveries if delivery.kind is not Kind.CALLBACK}
-    if not record.channels or not {*channels, record.fallback} <= {*Channel, None}:
+    if not record.channels or not set(_channels(record)) <= set(Channel):
         raise Unreadable(f"{_RECORD}: no channel")
     if not set(record.channels) <= {each.name for each in record.deliveries if each.kind is Kind.OWN}:
         raise Unreadable(f"{_RECORD}: a channel without its delivery")
     return record
 
 
-def _parts(value: object) -> Iterator[object]:
-    """The value, and the values of which it consists."""
-    yield value
-    if is_dataclass(value):
-        value = tuple(getattr(value, field.name) for field in fields(value))
-    if isinstance(value, tuple):
-        for part in value:
-            yield from _parts(part)
-
-
 @cache
 def _adapter() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
+
+
+def _channels(record: Record) -> Iterator[str]:
+    yield from record.channels
+    if record.fallback is not None:
+        yield record.fallback
+    for delivery in record.deliveries:
+        if delivery.kind is not Kind.CALLBACK:
+            yield delivery.destination
+        if isinstance(delivery.cause, StandsInFor):
+            yield delivery.cause.channel
+
+
+def _times(record: Record) -> Iterator[int]:
+    yield record.created_at
+    yield record.ttl * 1_000
+    yield from (record.escalate_at or 0, record.erased_at or 0)
+    for take in record.takes:
+        yield from (take.at, take.released_at or 0)
+    for entry in record.outbox:
+        yield entry.since
+    for delivery in record.deliveries:
+        yield from (delivery.locked_until, delivery.due_at or 0, delivery.put_off_at, delivery.wanted_since)
+        if isinstance(delivery.cause, End | Handled):
+            yield delivery.cause.at
+        for attempt in delivery.attempts:
+            yield from (attempt.at, attempt.ended_at or 0, attempt.returned_at or 0, attempt.confirmed_at or 0)
 
 
 def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
