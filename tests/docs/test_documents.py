@@ -87,6 +87,17 @@ def test_all_documents_together_have_fewer_lines_than_the_lambda_functions() -> 
     assert lines(docs) < lines(functions)
 
 
+def test_the_tour_states_in_how_many_files_its_steps_are() -> None:
+    files: set[str] = set()
+    for section in (ROOT / "docs/tour.md").read_text().split("\n## "):
+        steps = "\n".join(re.findall(r"^\d+\. .*(?:\n   .*)*", section, re.MULTILINE))
+        named = set(re.findall(r"\.\./(functions/[a-z_/]+\.py)", steps))
+        for stated in re.findall(r"These (\d+) steps are in (\d+) files(?:; (\d+) of them)?", section):
+            assert [int(each or 0) for each in stated] == [steps.count("\n") + 1, len(named), len(named & files)]
+            files |= named
+    assert files
+
+
 def test_the_index_lists_every_document() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
