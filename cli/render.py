@@ -207,7 +207,7 @@ def erased(found: Erased) -> None:
 
 
 def _members(request: AssistanceRequest) -> Iterator[tuple[str, str]]:
-    """Yield the labels and values that the bot sent beside the description."""
+    """Yield a label and a text for each member that the bot sent, except the description."""
     yield from (request.customer or Customer()).model_dump(exclude_none=True).items()
     if request.conversation_url:
         yield "conversation", request.conversation_url

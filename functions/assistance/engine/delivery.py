@@ -72,7 +72,7 @@ class Consumer:
                     with sending() as send_it:
                         return self.process(record, context, tally, send_it)
                 except Exception as error:  # noqa: BLE001 # whatever the error is, the other records go on
-                    with suppress(Exception):
+                    with suppress(Exception):  # a record so odd that it can't be logged
                         about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
                         unforeseen.log(error, message_id=record.message_id, **about)
                     return False

@@ -98,7 +98,10 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """The requests with these ids; None if expired. Leaves out version 1's attempts at our requests."""
+        """The requests with these ids; None if expired. Raises `Unreadable`.
+
+        Version 1's attempts at a request that this version has accepted are left out.
+        """
         ids = list(request_ids)
         keys = [
             {schema.PARTITION_KEY: each, schema.SORT_KEY: sort}
