@@ -1,8 +1,8 @@
 """The record of a request: frozen values that hold its history, and properties that derive its state.
 
-A record holds deliveries, and a delivery holds its attempts. Some state is not stored but computed here from these: the
-request's status, the attempts in doubt, and the number of attempts used. Only the functions in `transitions.py` and
-`takes.py` change a record. Times are milliseconds since 1970.
+A record holds deliveries, and a delivery holds its attempts. Some state is not stored: properties compute the request's
+status, the attempts in doubt, and the number of attempts used. Only the functions in `transitions.py` and `takes.py`
+change a record. Times are milliseconds since 1970.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt ended. `UNKNOWN`: it is being made, or its Lambda process died before it wrote the outcome."""
+    """How an attempt ended. `UNKNOWN`: it has not ended, or its Lambda process died before it wrote the outcome."""
 
     UNKNOWN = "unknown"
     RETRYING = "retrying"
@@ -33,20 +33,20 @@ class Kind(StrEnum):
     """Why a delivery exists."""
 
     OWN = "own"
-    """Because the request's route names the delivery's channel."""
+    """A delivery to a channel that the request's route names."""
     FALLBACK = "fallback"
-    """Because delivery on one of the route's channels has failed."""
+    """A delivery to the fallback, because delivery on one of the route's channels has failed."""
     RESEND = "resend"
-    """Because an operator sends the request once more."""
+    """A delivery by which an operator sends the request once more."""
     CALLBACK = "callback"
-    """Because the bot wants to be told of the request's status and takes."""
+    """A delivery to the bot, which wants to be told of the request's final status, takes and releases."""
     ESCALATION = "escalation"
-    """Because nobody has taken the request in time."""
+    """A delivery to the fallback, because nobody has taken the request in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a delivery, or an event that counts as the end of one (`found`)."""
+    """One attempt at a delivery. If `found`, no consumer made it: it notes a dead letter, or that a human has acted."""
 
     id: str  # never reused, so a Lambda process recognises its own attempt even if the answer to its write was lost
     at: int  # when it started
@@ -65,7 +65,7 @@ class Attempt:
 
     @property
     def lasting(self) -> Outcome:
-        """The outcome that counts for the delivery: a mail that bounced has failed, although SES had taken it."""
+        """The outcome that counts: `FAILED` for a mail that SES took and that bounced, say; else `outcome`."""
         return self.outcome if self.returned_at is None else Outcome.FAILED
 
     @property
@@ -92,7 +92,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """A human has taken the request."""
+    """A human's take of the request: by whom, where and when, and when it was released, if it was."""
 
     id: str  # never reused, so a write that the SDK repeats is recognised
     by: str  # the name that other humans see
@@ -121,7 +121,7 @@ class Handled:
 
 @dataclass(frozen=True, slots=True)
 class Untaken:
-    """Why an escalation is sent: nobody took the request within this number of minutes."""
+    """Why an escalation is sent: nobody took the request within `minutes` minutes of its acceptance."""
 
     minutes: int
 
@@ -130,11 +130,10 @@ class Untaken:
 class Delivery:
     """The sending of one request to one destination, or one resend of it.
 
-    The consumer gives up after a limited number of attempts, the budget. A redrive starts a new budget, and so does
-    `wanted_since`, the time when a delivery was last put into the outbox because it is needed (0 for a request's own
-    channel, and for a delivery that an earlier version has added). An attempt that the provider's rate limit prevents
-    uses up nothing: `waiting_for` is then the code of that refusal, and `put_off_at` when such a refusal first delayed
-    the present budget.
+    The consumer gives up after a limited number of attempts, the budget. A redrive starts a new budget. So does
+    `wanted_since`: the time when the delivery last became necessary (0 for a request's own channel, and for a delivery
+    that an earlier version has added). An attempt that was put off, by a rate limit, say, does not count. In that case
+    `waiting_for` is the error code, and `put_off_at` is when an attempt of the present budget was first put off.
     """
 
     name: str  # unique within the record; the messages that ask for this delivery contain it
@@ -152,13 +151,13 @@ class Delivery:
 
     @property
     def final(self) -> Outcome | None:
-        """`DELIVERED` if any attempt has delivered, else `FAILED` if any has failed for good, else None."""
+        """The final status: `DELIVERED` if an attempt delivered, else `FAILED` if one failed for good, else None."""
         outcomes = {attempt.lasting for attempt in self.attempts}
         return next((final for final in (Outcome.DELIVERED, Outcome.FAILED) if final in outcomes), None)
 
     @property
     def attempts_used(self) -> int:
-        """How many attempts of the present budget are used: those after the last final one and after `wanted_since`."""
+        """How many attempts count towards the limit: those since `wanted_since`, and after the last final outcome."""
         for used, attempt in enumerate(reversed(self.attempts)):
             if attempt.outcome in {Outcome.DELIVERED, Outcome.FAILED} or attempt.at < self.wanted_since:
                 return used
@@ -166,13 +165,13 @@ class Delivery:
 
     @property
     def put_off_since(self) -> int | None:
-        """When a refusal first delayed the present budget of attempts. None if none has."""
+        """When an attempt of the present budget was first put off, because of a rate limit, say. None if none was."""
         counts = self.put_off_at > self.final_at and self.put_off_at >= self.wanted_since
         return self.put_off_at if counts else None
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:
-        """The attempts whose message may have arrived. Those before a delivered attempt are no longer in doubt."""
+        """The attempts whose message may have arrived, except those before an attempt that delivered."""
         found: list[Attempt] = []
         for attempt in self.attempts:
             if attempt.outcome is Outcome.DELIVERED:
@@ -183,16 +182,16 @@ class Delivery:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether the last attempt has no outcome: it is being made, or its Lambda process died.
+        """Whether the last attempt has neither outcome nor end: it is running, or its Lambda process died.
 
-        False once another attempt has claimed the delivery, or the delivery is published again.
+        An attempt that died gets an end if, after its claim has expired, the delivery is published again or cancelled.
         """
         last = self.attempts[-1] if self.attempts else None
         return last is not None and last.outcome is Outcome.UNKNOWN and last.ended_at is None
 
     @property
     def expected_at(self) -> int | None:
-        """When the claim of the running attempt ends, or else the next attempt is due. None if there is neither."""
+        """When the claim of the attempt under way ends. If none is under way: when the next attempt is due, or None."""
         return self.locked_until if self.is_under_way else self.due_at
 
     @property
@@ -202,11 +201,11 @@ class Delivery:
         return max(ends, default=0)
 
     def holds(self, attempt: str) -> bool:
-        """Whether the attempt with that id holds the claim."""
+        """Whether the attempt with that id holds the claim of this delivery."""
         return self.is_under_way and self.attempts[-1].id == attempt
 
     def is_locked(self, now: int) -> bool:
-        """Whether no attempt may claim the delivery now."""
+        """Whether no attempt may claim the delivery now: one may still run, or its message may still arrive."""
         return self.locked_until > now
 
 
@@ -222,8 +221,8 @@ class Entry:
 class Record:
     """The deliveries, takes and outbox entries of one request.
 
-    The first six members keep the values from when the API accepted the request: routes and retention may change later,
-    and after the request has expired its id may be used again.
+    `topic` to `calls_back` are as they were when the API accepted the request: routes and retention may change later,
+    and after the request has expired, its id may be used again.
     """
 
     topic: str
@@ -246,8 +245,8 @@ class Record:
         """The request's status.
 
         `delivered`: the request has arrived on each channel of its route, or its fallback was used and has arrived.
-        `failed`: delivery on a channel has failed and no other delivery has replaced it. The status stays `failed`,
-        also during a redrive, until the request is delivered.
+        `failed`: delivery on a channel or on the fallback has failed, and the request is not `delivered`. So the status
+        is `failed` also while the fallback or a redrive is on its way.
         """
         if all(self.reached(channel) for channel in self.channels):
             return Status.DELIVERED
@@ -278,7 +277,7 @@ class Record:
 
     @property
     def wants_escalation(self) -> bool:
-        """Whether the request is delivered, nobody has taken it, and it has not arrived on the fallback's channel."""
+        """Whether the request is delivered, not taken and not erased, and has not arrived on the fallback's channel."""
         return (
             self.erased_at is None
             and self.taken is None
@@ -288,12 +287,12 @@ class Record:
 
     @property
     def decides_at(self) -> int | None:
-        """When the reconciler decides whether to escalate. None if it has, or the request is taken or undelivered."""
+        """When the reconciler decides whether to escalate. None if it need not: the request is taken, for instance."""
         return self.escalate_at if self.taken is None and self.status is Status.DELIVERED else None
 
     @property
     def wants_fallback(self) -> bool:
-        """Whether delivery on a channel failed, and the request arrived neither there nor on the fallback's channel."""
+        """Whether a channel failed, the request arrived neither there nor on the fallback's, and it is not erased."""
         return self.erased_at is None and not self.reached(self.fallback) and bool(self.unreached)
 
     @property
@@ -318,12 +317,12 @@ class Record:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the request has its final status. That changes only by a bounce or a person's action."""
+        """Whether the request has its final status, which only a bounce or a person's action can change."""
         return not self.pending
 
     @property
     def unfinished(self) -> tuple[Delivery, ...]:
-        """All deliveries to humans that must still be made: the pending ones, resends, and a wanted escalation."""
+        """All deliveries to humans that must still be made: `pending`, resends, and an escalation if still needed."""
         kinds = {Kind.RESEND, Kind.ESCALATION} if self.wants_escalation else {Kind.RESEND}
         return (*self.pending, *(each for each in self.deliveries if each.kind in kinds and each.final is None))
 
@@ -337,7 +336,7 @@ class Record:
 
     @property
     def end(self) -> End | None:
-        """The request's final status, and since when the request has it. None if it has none yet."""
+        """The request's final status, and since when the request has it. None if the request has no final status."""
         times = [delivery.final_at for delivery in self.of_request if delivery.final]
         return End(self.status, max(times)) if self.has_ended else None
 
@@ -348,17 +347,17 @@ class Record:
         )
 
     def sent_as(self, result: str) -> tuple[Delivery, Attempt] | None:
-        """The attempt whose message has this id at the provider, and its delivery."""
+        """The delivery, and its attempt, whose message has this id at the provider. None if there is none."""
         attempts = ((delivery, attempt) for delivery in self.deliveries for attempt in delivery.attempts)
         return next((found for found in attempts if found[1].result == result), None)
 
     def series_of(self, callback: Delivery) -> tuple[Delivery, ...]:
-        """The callbacks about the same kind of event: final statuses, or takes and releases. The last is the latest."""
+        """The callbacks of the same kind: about final statuses, or about takes and releases. The last is the latest."""
         of_takes = isinstance(callback.cause, Handled)
         return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)
 
     def delivery(self, name: str | None) -> Delivery | None:
-        """The delivery of that name, if there is one."""
+        """The delivery of that name; None if there is none."""
         return next((delivery for delivery in self.deliveries if delivery.name == name), None)
 
 

@@ -4,7 +4,7 @@
     escalate                  nobody has taken the request in time: it goes to the fallback's channel too
     erase                     the customer's texts are erased: the request is not sent any more
 
-The functions follow the rules that the docstring of `transitions.py` states.
+The functions are pure, and applying one twice has the same effect as once, as `transitions.py` explains.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ def take(
     delivery: str | None = None,  # whose message the human used: it has evidently arrived, so it is not sent again
     result: str | None = None,  # the provider's id of that message
 ) -> tuple[Record, Take]:
-    """A human takes the request. Returns the take that is in force: an earlier human's, unless it was released."""
+    """A human takes the request. Also returns the take in force: an earlier human's, unless that was released."""
     record = arrived(record, delivery, take_id, result, now)
     earlier = next((each for each in record.takes if each.id == take_id), None)
     if counts := record.taken or earlier:
@@ -37,7 +37,7 @@ def take(
 
 
 def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Record:
-    """Undo the take with that id, so that another human can take the request. Another take stays in force."""
+    """Undo the take with that id, so that another human can take the request. A take with another id stays in force."""
     taken = record.taken
     if taken is None or taken.id != take_id:
         return record
@@ -52,7 +52,7 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
 def escalate(record: Record, *, now: int) -> Record:
     """Decide once whether to escalate a request that nobody has taken in time.
 
-    It goes to its fallback, unless its route has none, or it has already arrived on the fallback's channel.
+    The request goes to its fallback, unless its route has none, or it has already arrived on the fallback's channel.
     """
     at = record.decides_at
     if at is None or at > now:
@@ -65,9 +65,9 @@ def escalate(record: Record, *, now: int) -> Record:
 
 
 def erase(record: Record, *, now: int) -> Record | None:
-    """Note that the customer's texts are erased: the request is not sent from now on. The record keeps its deliveries.
+    """Note that the customer's texts are erased, so that no attempt sends the request from now on.
 
-    Returns None if a message of the request is on its way to a human, who might still read the texts, or an empty one.
+    Returns None if a message of the request is on its way: a human would get it with the texts, or without any text.
     """
     if record.erased_at is not None:
         return record
@@ -78,7 +78,7 @@ def erase(record: Record, *, now: int) -> Record | None:
 
 
 def arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
-    """A human has acted on the message of that delivery. So record it as delivered, if no attempt is."""
+    """Record the delivery `name` as delivered, since a human has used its message, which has the id `result`."""
     delivery = record.delivery(name)
     if delivery is None:
         return record

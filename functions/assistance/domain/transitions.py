@@ -12,9 +12,9 @@ function twice has the same effect as once, because the SDK repeats a write if t
     returned                  SES reports that a mail bounced or was rejected
     confirmed                 SES reports that the recipient's mail server took a mail
     resend                    an operator sends the request once more
-    publish, published        a delivery enters the outbox; SNS has accepted its message, and it leaves the outbox
+    publish, published        a delivery enters the outbox, and leaves it when SNS has accepted its message
     queued                    the reconciler has published the request late
-    watch                     the request is not finished soon, so the reconciler checks it until it is
+    watch                     the request is still unfinished, so the reconciler checks it until it is finished
 
 `takes.py` has the events of a delivered request: take, release, escalate and erase.
 """
@@ -54,7 +54,7 @@ class Claim:
 
 
 def first(request: Record) -> Record:
-    """The record of a request before its first attempt: every Lambda function computes the same one."""
+    """Complete a new request's record: a delivery for each of its channels, and no fallback that is one of them."""
     own = tuple(Delivery(name, name, Kind.OWN) for name in request.channels)
     # A fallback must be another channel than the request's own.
     fallback = None if request.fallback in request.channels else request.fallback
@@ -62,7 +62,7 @@ def first(request: Record) -> Record:
 
 
 def same_request(existing: Record, fresh: Record) -> Record | None:
-    """The record to change: the existing one, or `fresh` if the existing one belongs to an earlier request.
+    """The record to change: the existing one, or `fresh` if the existing one is of an earlier request with that id.
 
     An id may be used again once its request has expired, and DynamoDB may keep an expired record for days. Returns
     None if `fresh`, which the caller computed from a message, belongs to the earlier request.
@@ -75,10 +75,10 @@ def same_request(existing: Record, fresh: Record) -> Record | None:
 def claim(
     record: Record, name: str, attempt: str, *, now: int, until: int, limit: int, place: str | None = None
 ) -> tuple[Record, Claim | Refused]:
-    """Claim a delivery for the attempt with that id. The claim lasts until `until` at most.
+    """Claim the delivery `name` for the attempt with that id, until `until` at most. Returns the claim, or why not.
 
-    `limit`: how many attempts may be made before the consumer gives up. The same write also decides between two
-    channels: a fallback and a redrive never both send.
+    `limit`: how many attempts are made before the consumer gives up. `place`: where on the channel this attempt posts.
+    One write stores the claim, for all channels, so a fallback and a redrive never both send.
     """
     delivery = record.delivery(name)
     if delivery is None:
@@ -103,7 +103,7 @@ def claim(
 
 
 def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int) -> Record:
-    """The provider took the message. Record that even if another attempt holds the claim, so that none sends again."""
+    """Record that the provider took the message, with the id `result`, even if a later attempt holds the claim."""
     delivery = record.delivery(name)
     if delivery is None:
         return record
@@ -118,7 +118,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due: int, alone: bool = False) -> Record:
-    """The provider has not tried to send the message, so the attempt is removed. `due`: when the next one is due."""
+    """Remove an attempt that sent nothing, because of `code`. The next is due at `due`, by itself if `alone`."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -137,9 +137,9 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due
 def retry_later(
     record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, due: int, settles: int
 ) -> Record:
-    """The attempt failed, and another is due at `due`.
+    """Record that the attempt failed with the error `code`, and that another is due at `due`.
 
-    `settles`: if the attempt is in doubt, its message has arrived by then, or never will.
+    `settles`: when a message in doubt has arrived, or never will.
     """
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
@@ -149,7 +149,7 @@ def retry_later(
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
-    """The attempt failed for good, and the message is in the dead-letter queue. `settles`: as in `retry_later`."""
+    """The attempt failed for good; its message is a dead letter. From `settles` on, no message in doubt arrives."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -158,7 +158,7 @@ def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_
 
 
 def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int) -> Record:
-    """The message of an unfinished delivery is in a dead-letter queue. `letter` is the message's id there."""
+    """Record an unfinished delivery as failed, because its message, with the id `letter`, is in a dead-letter queue."""
     delivery = record.delivery(name)
     if delivery is None or delivery.final or delivery.is_locked(now):
         return record
@@ -168,7 +168,7 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
 
 
 def returned(record: Record, result: str, code: str, *, now: int) -> Record:
-    """A message that the provider had taken was not delivered: a bounce, say. `result`: its id at the provider."""
+    """Record that the message with the id `result` failed after the provider had taken it, because it bounced, say."""
     found = record.sent_as(result)
     if found is None or found[1].returned_at is not None:
         return record
@@ -178,7 +178,7 @@ def returned(record: Record, result: str, code: str, *, now: int) -> Record:
 
 
 def confirmed(record: Record, result: str, *, at: int) -> Record:
-    """The recipient's mail server took the mail at the time `at`. `result`: the mail's id at the provider."""
+    """Record that the recipient's mail server took the mail with the id `result` (at the provider) at the time `at`."""
     found = record.sent_as(result)
     if found is None:
         return record
@@ -189,9 +189,9 @@ def confirmed(record: Record, result: str, *, at: int) -> Record:
 
 
 def resend(record: Record, name: str, destination: str, *, now: int) -> Record | None:
-    """An operator sends the request once more, as a new delivery.
+    """An operator sends the request to `destination` once more, as a new delivery with that name.
 
-    Returns None if the request is erased, or if a message of it is on its way to the destination (a redrive's, say).
+    Returns None if the request is erased, or if another message of it is on its way there (by a redrive, say).
     """
     if record.delivery(name):
         return record
@@ -211,13 +211,13 @@ def publish(record: Record, name: str, *, now: int) -> Record:
 
 
 def is_expected(delivery: Delivery, now: int) -> bool:
-    """Whether a message of the delivery may be on its way: an attempt is being made, is due, or was due shortly ago."""
+    """Whether a message may be on its way: an attempt is being made, is due, or was due less than 15 minutes ago."""
     at = delivery.expected_at or 0
     return at > 0 and at + _LATE_MS > now
 
 
 def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
-    """SNS has accepted these entries. A later entry of the same delivery stays in the outbox."""
+    """Remove the entries that SNS has accepted from the outbox, but no later entry of the same delivery."""
     done = frozenset(entries)
     left = tuple(entry for entry in record.outbox if entry not in done)
     if left == record.outbox:
@@ -227,7 +227,7 @@ def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
 
 
 def queued(record: Record, names: Collection[str], *, now: int) -> Record:
-    """The messages of these deliveries have reached their queues now, so attempts are due from now on."""
+    """Record that messages of the named deliveries have now reached their queues, so attempts are due from now on."""
     deliveries = tuple(
         replace(each, due_at=max(now, each.due_at or 0))
         if each.name in names and each.final is None and not each.is_under_way
@@ -260,7 +260,7 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
 
 
 def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
-    """Whether `delivery` (a fallback, a redrive or an escalation) must not be claimed yet because of `other`."""
+    """Whether `delivery` (a fallback, a redrive or an escalation) must wait, because `other` may still arrive."""
     match other.kind, delivery.kind:
         case Kind.FALLBACK, Kind.OWN:
             # A redrive waits for an unfinished fallback, and one that may still arrive.
@@ -291,7 +291,7 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 
 
 def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: int) -> Record:
-    """Add what follows from a failure: the fallback, or a callback about the final status."""
+    """Add to `record` what the failure of `delivery` requires: the fallback, or a callback about the final status."""
     destination = record.fallback
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
     fallback = record.delivery(FALLBACK)
@@ -310,7 +310,7 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
 
 
 def _ended(record: Record, now: int) -> Record:
-    """Add a callback, if the bot wants callbacks and the last one reported another final status, or none did."""
+    """Add a callback if the request has a final status, unless the bot wants none or was last told of this status."""
     if not record.calls_back or not record.has_ended:
         return record
     told = [each.cause for each in record.callbacks if not isinstance(each.cause, Handled)]
@@ -321,7 +321,7 @@ def _ended(record: Record, now: int) -> Record:
 
 
 def tell(record: Record, cause: End | Handled, now: int) -> Record:
-    """Add a callback with this content."""
+    """Add a callback that tells the bot of `cause`, and put it into the outbox."""
     name = f"{CALLBACK}-{len(record.callbacks) + 1}"
     return publish(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now=now)
 
@@ -347,13 +347,13 @@ def wanted(record: Record, delivery: Delivery, now: int) -> Record:
 
 
 def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
-    """The record with this delivery cancelled: it has no attempt due, unless it is needed again."""
+    """The record with this delivery cancelled: no attempt at it is due, until it is needed again."""
     after = replace(_ended_by(delivery, now), due_at=None, waiting_for=None)
     return record if after == delivery else with_delivery(record, after)
 
 
 def _ended_by(delivery: Delivery, now: int) -> Delivery:
-    """The delivery. If its last attempt has died, because its claim has expired, the attempt gets its `ended_at`."""
+    """The delivery. If its last attempt died, that is, has no outcome when its claim expires, it gets `ended_at`."""
     if not delivery.is_under_way or delivery.is_locked(now):
         return delivery
     # If the attempt has sent a message, that has arrived by the end of the claim.

@@ -1,6 +1,6 @@
 """One attempt at a delivery, which the idempotency utility of Powertools stores in the request's record.
 
-Powertools' note that the work is complete and the delivery's new status are the same write, so they can't disagree.
+One write stores both Powertools' note that the work is complete and the delivery's new status, so they can't disagree.
 """
 
 import uuid
@@ -30,7 +30,7 @@ _LATE_MS: Final = 60_000
 
 @dataclass(eq=False)
 class Attempt(BasePersistenceLayer):
-    """One attempt at a delivery. Once it has asked for the claim, either it has `claim`, or `refused` says why not."""
+    """One attempt at a delivery. Once it has asked for the claim, either `claim` is set, or `refused` says why not."""
 
     requests: Requests
     message: Message
@@ -52,7 +52,7 @@ class Attempt(BasePersistenceLayer):
 
     @property
     def delivery(self) -> Delivery:
-        """The delivery, as this attempt wrote it last."""
+        """The attempt's delivery, in the record that this attempt has last written."""
         return next(each for each in self.stored.record.deliveries if each.name == self.name)
 
     def _put_record(self, data_record: DataRecord) -> None:
@@ -70,7 +70,7 @@ class Attempt(BasePersistenceLayer):
         raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
 
     def _read_or_compute(self) -> Stored:
-        """The record. It is read from the table, or computed from the message if this seems to be the first attempt."""
+        """The record: read from the table, or computed if this seems to be the first attempt. Raises `RequestGone`."""
         message, requests = self.message, self.requests
         if message.version == 1 or message.route is None or message.ttl is None:
             stored = requests.read(message.request.id)

@@ -1,7 +1,7 @@
-"""Sends several requests of one batch in one message, on a channel that can do so.
+"""Sends several requests of one batch in one message, on a channel that supports this.
 
-Each record of the batch has a thread. To send, the threads wait here until every record has claimed its delivery or
-needs no send, but at most two seconds: slow claims are sent later.
+Each SQS record of the batch has a thread. Before they send, the threads wait until each has claimed its delivery or
+has nothing to send, but at most two seconds. Requests whose claim takes longer are sent later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,18 +31,18 @@ class BatchSend:
     """A channel implements this instead of `Send` if it can send several requests in one message."""
 
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
-    """Group requests into messages. A request with `alone` gets a message of its own."""
+    """Group requests into messages. A request whose `alone` is true gets a message of its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
-    """Send one message. An error that it raises is the outcome of all requests of the message."""
+    """Send one message, and return the outcome of each of its requests. An error that it raises is that of all."""
 
 
 def send_alone(send: Send, outgoing: Outgoing) -> SendResult:
-    """Send one request, and return its result as a value."""
+    """Send one request. Returns the provider's id of the message or the error, and raises nothing."""
     return _outcomes(lambda: {outgoing: send(outgoing)}, [outgoing])[outgoing]
 
 
 def _outcomes(send: Callable[[], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
-    """What `send` returns. An error that it raises is the outcome of all requests of the message."""
+    """Call `send`, and return its outcomes. An error that it raises is the outcome of all requests of the message."""
     outcome: DeliveryError = UNEXPECTED
     try:
         return send()
@@ -54,7 +54,7 @@ def _outcomes(send: Callable[[], Outcomes], message: Sequence[Outgoing]) -> Outc
 
 
 def threads(records: int) -> int:
-    """How many threads a batch needs at most: per record one, one for its message, and one that groups the records."""
+    """How many threads a batch of so many records needs at most: for each, one to claim, one to group, one to send."""
     return 3 * records
 
 
@@ -64,7 +64,7 @@ class Batch:
     def __init__(
         self, records: int, batch_send: BatchSend, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        """`patience`: how many seconds to wait for a slow claim. `pool` has as many threads as `threads` returns."""
+        """`patience`: how many seconds to wait for slow claims. `pool` has `threads(records)` threads."""
         self._batch_send = batch_send
         self._pool = pool
         self._patience = patience
@@ -76,7 +76,7 @@ class Batch:
 
     @contextmanager
     def record(self) -> Iterator[Sending]:
-        """Yields the function by which one record sends. Other records wait until it is called or the block ends."""
+        """Yields a function that sends one record's request. The others wait until it is called or the block ends."""
         with ExitStack() as undecided:
             undecided.callback(self._decided)
             yield partial(self._send, undecided.close)

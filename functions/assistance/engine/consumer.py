@@ -44,8 +44,8 @@ def consumer(
 ) -> Handler:
     """The Lambda handler of a channel's consumer: it delivers the messages of the channel's queue by calling `send`.
 
-    `prepare` makes what `send` uses, before a batch starts its threads. `place`: as in `Consumer`. `check`: for the
-    heartbeat; without it, the heartbeat only shows that the function runs.
+    `prepare` creates the objects that `send` uses, before a batch starts its threads. `place` returns where on the
+    channel a topic's requests go. The heartbeat runs `check`; without it, it only shows that the function runs.
     """
 
     @cache

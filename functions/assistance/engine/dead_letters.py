@@ -34,13 +34,13 @@ _COUNTS: Final[Mapping["QueueAttributeNameType", str]] = {
     "ApproximateNumberOfMessagesNotVisible": "",
     "ApproximateNumberOfMessagesDelayed": "0",
 }
-"""The attributes of a queue's depth, with their values if they are missing."""
+"""The queue attributes that count messages, each with the text to use if SQS leaves it out. Empty means an error."""
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message in a dead-letter queue. Nobody else receives it before `held_until`."""
+    """One message that was read in a dead-letter queue. No other reader receives it before `held_until`."""
 
     queue_url: str
     message_id: str
@@ -95,8 +95,8 @@ def depth(sqs: SQSClient, queue_url: str) -> Depth:
 def reading(sqs: SQSClient, queue_url: str, *, limit: int = 1_000, bodies: bool = True) -> Iterator[list[DeadLetter]]:
     """Receive up to `limit` dead letters of the queue, and hide them from other readers until the `with` block ends.
 
-    Then those that the caller has not deleted become visible again; if the process is killed, after `READ_SECONDS`.
-    With `bodies=False` the messages' bodies are not kept, so that many dead letters fit into memory.
+    After the block, dead letters that the caller has not deleted become visible again; if the process is killed, they
+    do so after `READ_SECONDS`. With `bodies=False`, bodies are not kept, so that many dead letters fit into memory.
     """
     letters: dict[str, DeadLetter] = {}
 

@@ -1,4 +1,4 @@
-"""What follows from a channel's answer: a pure rule that returns what to record, and when the next attempt is due."""
+"""A pure rule that decides from a channel's answer what to record of an attempt, and when the next one is due."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """The provider has not tried to deliver the message: this was no attempt. Another follows after `delay` seconds."""
+    """The provider has not tried to deliver the message, so no attempt counts. One follows after `delay` seconds."""
 
     code: str
     delay: int
@@ -45,7 +45,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """No further attempt follows. The message goes to the dead-letter queue before this is recorded."""
+    """No further attempt follows. The message goes to the dead-letter queue before the failure is recorded."""
 
     code: str
     in_doubt: bool = False
@@ -55,7 +55,7 @@ Decision: TypeAlias = Sent | PutOff | RetryLater | GaveUp
 SendResult: TypeAlias = str | DeliveryError  # a channel's answer: the provider's id of the message, or the error
 EXHAUSTED: Final = PermanentFailure("attempts_exhausted")
 UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
-"""Stands for an unforeseen error. It is in doubt: the message may have been sent before the error."""
+"""Stands for an unforeseen error. The attempt is in doubt: the message may have been sent before the error."""
 
 
 def decide(
@@ -68,7 +68,7 @@ def decide(
     sends_batches: bool,  # True if the channel sends several requests in one message
     jitter: Callable[[float, float], float],
 ) -> Decision:
-    """What to record of the attempt."""
+    """What to record of the attempt. `jitter` returns a random number of seconds between its two arguments."""
     if isinstance(outcome, str):
         return Sent(outcome)
     is_limited, is_alone = isinstance(outcome, RateLimited), isinstance(outcome, RefusedInBatch)

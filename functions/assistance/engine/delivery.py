@@ -140,7 +140,7 @@ class Consumer:
         return self._conclude(decision, attempt, record, tally)
 
     def _send(self, attempt: Attempt, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
-        """Send, and return the attempt's outcome. If it is `GaveUp`, the message is in the DLQ when this returns."""
+        """Send, and return what to record. If that is `GaveUp`, the message is in the dead-letter queue already."""
         claim = attempt.claim
         # No attempt is left if the last allowed one died, or if `retry_attempts` has been lowered meanwhile.
         is_exhausted = claim.exhausted or claim.number > self.retry.attempts
@@ -173,7 +173,7 @@ class Consumer:
             return UNEXPECTED
 
     def _conclude(self, decision: Decision | None, attempt: Attempt, record: SQSRecord, tally: Tally) -> bool:
-        """Emit metrics and logs of the recorded outcome. Returns whether it is final: no other attempt follows."""
+        """Emit metrics and logs of a decision, or (None) of a refused claim. Returns False if an attempt follows."""
         request, channel = attempt.request, self.channel
         about = {"request_id": request.id, "channel": channel}
         match decision:
@@ -198,12 +198,12 @@ class Consumer:
         return True
 
     def _dead_letter(self, record: SQSRecord, code: str) -> None:
-        """Put the message into the DLQ, with the error code. The message may be acknowledged only after that."""
+        """Put the message into the dead-letter queue, with the error code. Only after that may it be acknowledged."""
         sqs, url, message_id = self.sqs, self.dlq_url, record.message_id
         dead_letters.write(sqs, url, record.body, code=code, channel=self.channel, source_message_id=message_id)
 
     def _hide(self, record: SQSRecord, delay: float) -> None:
-        """Hide the message until its next attempt is due."""
+        """Hide the message in its queue for `delay` seconds, until the next attempt is due."""
         try:
             self.sqs.change_message_visibility(
                 QueueUrl=self.queue_url,

@@ -1,4 +1,4 @@
-"""The items in the outbox: messages to publish, each with its channels."""
+"""Turns an item in the outbox into the messages to publish, each with its destinations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Publishes the messages in the outbox to SNS, and then removes them. In the other order, a crash would lose them."""
+"""Publishes the outbox's messages to SNS, then removes their entries. In the other order, a crash would lose them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ _PARALLEL: Final = 10
 class Publisher:
     """Publishes the messages of the outbox.
 
-    `late`: True for the reconciler, which then records that the deliveries' first attempts are expected from now on.
+    `late`: True for the reconciler. It also records that a request's first attempts are due from now on.
     """
 
     sns: SNSClient
@@ -111,7 +111,7 @@ def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntr
 
 
 def batches(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
-    """The messages in their order, in batches as large as SNS allows."""
+    """Divide the messages, in their order, into batches as large as SNS allows."""
     batch: list[Publication] = []
     batch_bytes = 0
     for publication in publications:

@@ -21,7 +21,7 @@ class Human:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of `take`."""
+    """The answer to a human who wants to take a request: who has it now."""
 
     stored: Stored  # the record after it
     take: Take  # the take that is in force
@@ -39,7 +39,7 @@ def take(
 ) -> Taken:
     """Take a request for that human, unless somebody has taken it. Each press of a button has a new `take_id`.
 
-    `delivery` and `result`: as for `domain.takes.take`. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
+    `delivery`, `result`: the used message's delivery and id. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
     by, via, now = human.name, human.via, epoch_ms(utc_now())
     event = partial(takes.take, take_id=take_id, by=by, via=via, now=now, delivery=delivery, result=result)
@@ -48,7 +48,7 @@ def take(
 
 
 def release(requests: Requests, request_id: str, take_id: str, human: Human) -> Stored:
-    """Undo the take with that id. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
+    """Undo the take with that id, if it is in force. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
     event = partial(takes.release, take_id=take_id, by=human.name, via=human.via, now=epoch_ms(utc_now()))
     return requests.update(request_id, event)
 
