@@ -1,4 +1,4 @@
-"""Caches in `.build` what is slow to make from the infrastructure's sources, until one of them changes."""
+"""Caches results that are slow to compute, such as templates, in `.build` until the infrastructure's sources change."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from infra.fingerprint import ROOT, fingerprint
 
 SOURCES: Final = ("infra", "functions", "tests/infra", "tests/build_cache.py", "cdk.json", "pyproject.toml", "uv.lock")
 PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
-"""The variables that infra/app.py reads."""
+"""The environment variables that infra/app.py reads: a different value needs another cache directory."""
 
 
 @cache
@@ -24,7 +24,7 @@ def _directory() -> Path:
 
 
 def cached(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """The JSON that `make` returns. `make` is called once, even if several processes or runs ask for the same name."""
+    """The JSON that `make` returns. Calls `make` once per `name`, even if several processes or runs ask for it."""
     directory = _directory()
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"

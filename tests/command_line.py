@@ -13,5 +13,5 @@ vars(testing)["_get_command"] = cache(lambda _: COMMAND)
 
 
 def run(*arguments: str, typed: str | None = None) -> testing.Result:
-    """Run a command with these arguments and this standard input."""
+    """Run the command line with these arguments. `typed`: its standard input."""
     return testing.CliRunner().invoke(app, arguments, input=typed)

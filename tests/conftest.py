@@ -47,7 +47,7 @@ settings.load_profile("timeless")
 
 WITH_MOTO: Final = {"cli", "integration"}
 BY_FILE: Final = {"test_install.py", "test_runner.py", "test_take.py", "test_traces.py"}
-"""Files whose tests share nothing with other files, but a local stack or sequences of steps with one another."""
+"""Test files that one process runs as a whole, because the tests in the file share a local stack or replayed steps."""
 IN_A_BROWSER: Final = {"test_console.py", "test_console_requests.py", "test_take_page.py", "test_web_pages.py"}
 LONGEST: Final = (
     "in a browser",
@@ -59,11 +59,11 @@ LONGEST: Final = (
     "test_runner.py",
     "test_traces.py",
 )
-"""The scopes that take longest, in the order in which they are started."""
+"""The scopes (groups of tests that one process runs) that take longest, in the order in which they start."""
 POLICIES: Final = "test_policies.py"
 FAULT_POINTS: Final = "fault points"
 STATES: Final = "states"
-"""Two properties of tests, which are listed at the end of a run."""
+"""Names of two properties that tests record. The summary at the end of a run lists their values."""
 STACK_SLOTS: Final = 2**16
 
 
@@ -93,7 +93,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that check the recorded calls last. xdist runs a test once if two have the same name."""
+    """Run the tests that check the recorded calls last. Refuse two tests of one name: xdist would run only one."""
     names = Counter(item.nodeid for item in items)
     if twice := [name for name, times in names.items() if times > 1]:
         raise pytest.UsageError(f"two tests of one name: {', '.join(twice)}")
@@ -127,7 +127,7 @@ class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Defined here, because xdist's main process reads no other conftest.py."""
+    """List the recorded properties. The hook is in this file, since xdist's main process reads no other conftest.py."""
     passed = terminalreporter.getreports("passed")
     for count in (FAULT_POINTS, STATES):
         lines = sorted(
@@ -143,7 +143,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:  # noqa: ANN401
-    """Called by xdist, which uses the returned scheduler."""
+    """Return the scheduler that xdist, which calls this hook, is to use."""
     return _Scopes(config, log)
 
 

@@ -70,7 +70,7 @@ def prices() -> Mapping[str, Price]:
 
 
 NAIVE_BATCHES: Final = BATCHES[:2]
-"""The design sends one by one, so a hundred requests use ten times as much as ten."""
+"""Batches measured for the comparison design. It sends requests one by one, so 100 use ten times as much as 10."""
 # Assumptions, since the tests cannot measure these values.
 CALL_MS: Final[Mapping[str, float]] = {
     "dynamodb": 5, "sns": 15, "secretsmanager": 10, "sesv2": 80, "slack": 300,
@@ -78,9 +78,9 @@ CALL_MS: Final[Mapping[str, float]] = {
 INVOCATION_CPU_MS: Final = 1.0
 RECORD_CPU_MS: Final[Mapping[str, float]] = {"api": 0, "stream_producer": 0.8}
 CONSUMED_CPU_MS: Final = 2.2
-"""Measured with warm functions: benchmarks/results.md. A consumer's time includes lock, send and result."""
+"""CPU time of a consumer per record: lock, send and result. Measured with warm functions: benchmarks/results.md."""
 WHOLE_CPU_MB: Final = 1_769
-"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+"""Memory with which a function has a whole CPU: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
 COLD: Final = 0.01
 COLD_MS: Final = 800
 RESTORE_MS: Final = 200
@@ -100,7 +100,10 @@ ENVIRONMENTS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The choices of a deployer, and the load. `gathered`: by a batch window, whatever the rate."""
+    """The choices of a deployer, and the load: `together` requests at once, on average `rate` requests a second.
+
+    `gathered`: the number of requests that a batch window puts into the producer's batch; 0 without a batch window.
+    """
 
     together: int
     rate: float
@@ -122,7 +125,7 @@ Usage: TypeAlias = Callable[[Topic, Options], Used]
 
 
 def _seconds(spent: Spent, records: int, options: Options, apart: int, record_ms: float) -> float:
-    """Return the duration of an invocation: the time for computing and for its calls, some of which run in parallel."""
+    """Return the seconds that an invocation with that many records takes. It makes up to `apart` calls in parallel."""
     waits = Counter[str]()
     for call, count in spent.calls.items():
         waits[call] += max(1, -(-count // spent.invocations // apart))
@@ -166,7 +169,7 @@ def _lambda(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = 
 
 
 def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
-    """Return the usage of a batch of requests."""
+    """Return the usage of a batch. `one_by_one`: a function makes its calls one after another, not in parallel."""
     everything = sum(spent.values(), Spent())
     consumers = [it.invocations for function, it in spent.items() if function.endswith("_consumer")]
     used = {

@@ -46,7 +46,7 @@ class _Architecture:
         self._folders = self._functions.values()
 
     def nodes(self) -> Iterator[str]:
-        """Draw the nodes that are not boxes with their own names."""
+        """Draw the nodes that need a shape or a text. Functions need none: Mermaid draws a box with the name."""
         yield "bot([bot])"
         for name in self._template.all("AWS::DynamoDB::GlobalTable"):
             yield f"{name}[(DynamoDB table and outbox)]"
@@ -119,7 +119,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
 
 
 def page(path: Path) -> str:
-    """The content of that page with the current diagram."""
+    """The content of the page at `path`, with the current diagram in the diagram's place."""
     before, start, rest = path.read_text("utf-8").partition(START)
     _, end, after = rest.partition(END)
     assert start, f"{path} has no place for its diagram"

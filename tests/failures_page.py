@@ -96,7 +96,7 @@ The consumers record these codes themselves:
 
 
 def render() -> str:
-    """The whole page."""
+    """The content of `docs/failures.md`, as Markdown."""
     sections = (section for channel in Channel for section in _sections(channel))
     return HEAD + "".join(sections) + AFTERWARDS
 

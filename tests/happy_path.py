@@ -30,7 +30,7 @@ DESCRIPTION = (
 )
 MOMENT = datetime(2026, 11, 25, 9, tzinfo=UTC)
 LATER = 100
-"""Seconds: longer than the grace period and the ledger's, and twice that is less than the Slack token is kept for."""
+"""Seconds before a reconciler run: longer than its grace period, and than the age at which it checks a request."""
 LONGEST = "€" * 4_000
 
 
@@ -63,7 +63,7 @@ def metered_on(stack: Cloud) -> AbstractContextManager[Mapping[str, Spent]]:
 
 
 def deliver(stack: Cloud, topic: Topic, request_ids: list[str]) -> None:
-    """Make all calls between the 202 and the confirmation by SES."""
+    """Deliver accepted requests: invoke the producer and the consumers, and for mails pass on SES's delivery events."""
     assert stack.produce() == []
     for channel in ROUTES[topic].channels:
         while records := stack.receive(channel, QUEUES[channel].size):
@@ -75,7 +75,7 @@ def deliver(stack: Cloud, topic: Topic, request_ids: list[str]) -> None:
 
 @cache
 def spent(topic: Topic, together: int, description: str = DESCRIPTION) -> Mapping[str, Spent]:
-    """The usage of each function for that many requests at once."""
+    """The usage of each function for `together` requests: accepted at once, delivered, checked by the reconciler."""
     with running() as (stack, slack, clock):
         before = len(slack.messages)
         with metered_on(stack) as found:
@@ -114,7 +114,7 @@ def idle() -> Spent:
 
 @cache
 def sweep(together: int) -> Spent:
-    """The usage of a reconciler run that finds that many requests which the stream producer did not publish."""
+    """The usage of a reconciler run that publishes `together` requests, which the stream producer did not publish."""
     with running() as (stack, _, clock):
         for _ in range(together):
             stack.post(Topic.SALES, DESCRIPTION)

@@ -46,7 +46,7 @@ SQS_REQUESTS: Final = {"GetQueueAttributes": 1.0, "ReceiveMessage": 1.0, "Change
 DASHBOARD_METRICS: Final = 50
 
 STAGES: Final = ("dev", "production")
-"""With the defaults."""
+"""The stages whose cost the pages show, each with its default settings."""
 
 # Types without a cost at rest, or whose cost is counted by their calls.
 FREE: Final = re.compile(
@@ -66,7 +66,7 @@ COSTS: Final = frozenset(
 
 
 class Source(NamedTuple):
-    """The provider's price page. docs/deployment.md says which of its figures we checked."""
+    """A page with AWS's prices. docs/deployment.md says which prices of the page we checked."""
 
     page: str
 
@@ -122,13 +122,13 @@ class Run:
     metrics: int
 
     def units(self, prices: Mapping[str, float]) -> float:
-        """Return the request units of the calls in this list."""
+        """Return the billed units of the run's calls. `prices`: the units per call, by operation; others count as 0."""
         return sum(count * prices.get(call, 0) for call, count in self.calls.items())
 
 
 @cache
 def idle_run(variant: str) -> Run:
-    """Run the reconciler of that stage with an empty table."""
+    """Run the reconciler of the stage `variant` with an empty table, and count what it uses."""
     calls: Counter[str] = Counter()
     original = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -150,7 +150,7 @@ def idle_run(variant: str) -> Run:
 
 
 def rows(variant: str) -> Iterator[Row]:
-    """Everything in that stage that costs money. The prices are those of us-east-1."""
+    """Everything in the stage `variant` that costs money while idle. The prices are those of us-east-1."""
     template, run = synthesized(variant), idle_run(variant)
     alarms = template.all("AWS::CloudWatch::Alarm").values()
     watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", ())) or 1 for alarm in alarms)
@@ -243,7 +243,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {ROOT / "README.md": short, ROO
 
 
 def page(path: Path) -> str:
-    """The content of that page with the current table."""
+    """The content of the page at `path`, with the current sentence or table."""
     before, _, rest = path.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
     return before + START + PAGES[path]() + END + after

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from botocore.exceptions import ClientError
 
 MOST: Final = 10
-"""A receive brings at most so many: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html."""
+"""Maximum number of messages that a receive returns: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html."""
 Call: TypeAlias = Mapping[str, Any]
 """The arguments of a call."""
 _numbers = itertools.count()
@@ -31,7 +31,7 @@ class Held:
     handle: str = ""
 
     def received(self, now: int, visibility: int) -> dict[str, Any]:
-        """Mark the message as received, and return it."""
+        """Hide the message for `visibility` seconds, and return it as SQS does."""
         self.receives += 1
         self.first_received_at = self.first_received_at or now
         self.visible_at = now + 1_000 * visibility
@@ -53,7 +53,7 @@ class Held:
 
 @dataclass
 class Queue:
-    """A queue. A message that was received `most` times goes to the queue `dead_letters`."""
+    """A queue. A message that was received `most` times goes to the queue `dead_letters`. `visibility`: in seconds."""
 
     visibility: int = 30
     dead_letters: "Queue | None" = None
@@ -67,7 +67,7 @@ class Queue:
         return message.id
 
     def receive(self, most: int, visibility: int | None) -> list[dict[str, Any]]:
-        """Hand out messages that are visible."""
+        """Return at most `most` visible messages, hidden for `visibility` seconds now (None: the queue's default)."""
         now, found = _now(), list[dict[str, Any]]()
         for message in list(self.messages):
             if len(found) == most:
@@ -146,7 +146,7 @@ class Queues:
 
 
 def refuse(code: str, operation: str) -> NoReturn:
-    """Raise the client's exception for that error code."""
+    """Raise the exception that boto3 raises when AWS answers the operation with that error code."""
     raise ClientError({"Error": {"Code": code, "Message": "refused"}}, operation)
 
 

@@ -110,7 +110,7 @@ QUERIES: Final[Mapping[str, tuple[str, Callable[[Any, Values], bool]]]] = {
     f"{DUE_SHARD} = :shard": (":shard", lambda _, __: True),
     f"{DUE_SHARD} = :shard AND {DUE_AT} <= :until": (":shard", lambda at, values: at <= values[":until"]),
 }
-"""For each query expression, the value of the partition key, and the sort keys that match."""
+"""For each query expression, the placeholder of the partition key, and whether a sort key matches."""
 
 
 class MemoryTable:
@@ -203,7 +203,7 @@ class MemoryTable:
         return self._items.get(key[0], {}).get(key[1], {})
 
     def _check(self, key: Key, operation: str, call: Values) -> Item:
-        """Raise if the condition of the call does not hold. Returns the values in the call's expressions."""
+        """Return the values in the call's expressions. Raises the client's exception if the call's condition is false."""
         values: Item = _stored(call.get("ExpressionAttributeValues", {}))
         item = self._item(key)
         if "ConditionExpression" in call and not CONDITIONS[_named(call["ConditionExpression"], call)](item, values):

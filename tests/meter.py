@@ -106,10 +106,7 @@ class Table:
     """A table that is written to: its key schema, its indexes and its items."""
 
     def __init__(self, description: Item, item: Callable[[Item], Item | None]) -> None:
-        """`description`.
-
-        The arguments of `CreateTable`. `item`: returns the item with a key, without a metered call.
-        """
+        """`description`: arguments of `CreateTable`. `item`: returns the item with a key, without a metered call."""
         self._description = description
         self._item = item
 
@@ -186,10 +183,7 @@ def _writes(tables: Tables, operation: str, arguments: Item) -> list[_Write]:
 
 
 def _reads(tables: Tables, operation: str, arguments: Item, answer: Item) -> float:
-    """The read units of a call.
-
-    Its query must not project or filter, so that it returns everything that it has read.
-    """
+    """The read units of a call. Fails for a query that projects or filters: its answer lacks data that it has read."""
     if operation == "Query":
         assert not arguments.keys() & {"ProjectionExpression", "FilterExpression"}
         return _read([sum(size(_plain(item)) for item in answer["Items"])], arguments)
@@ -217,7 +211,7 @@ _only_metered: list[str] = []
 
 @contextmanager
 def as_only_metered(function: str) -> Iterator[None]:
-    """Count calls within the context as this function's, without recording them for the tests of permissions."""
+    """Count calls within the context as calls of `function`, without recording them for the tests of permissions."""
     _only_metered.append(function)
     try:
         yield
@@ -243,7 +237,7 @@ class _Log(io.TextIOBase):
 
 @contextmanager
 def metered(tables: Tables = of_moto) -> Iterator[Mapping[str, Spent]]:
-    """Meter each function within the context. Calls that the test makes itself do not count."""
+    """Meter each function within the context. The test's own calls don't count. `tables`: gives a table by its name."""
     spent: defaultdict[str, Spent] = defaultdict(Spent)
     lock = Lock()
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001

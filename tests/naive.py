@@ -28,7 +28,7 @@ from tests.integration.cloud import Context, http_event
 from tests.meter import Spent, as_only_metered, metered
 
 QUEUE_BATCH: Final = 10
-"""Lambda's default."""
+"""Maximum messages in a consumer's batch, as by Lambda's default."""
 _CONTEXT: Final[Any] = Context()
 _STATUS_INDEX: Final[Any] = {
     "IndexName": "status",
@@ -41,7 +41,7 @@ _STATUS_INDEX: Final[Any] = {
 
 
 class Naive:
-    """The resources and handlers of that design."""
+    """The resources and handlers of the comparison design."""
 
     def __init__(self) -> None:
         create = boto3.client("dynamodb").create_table
@@ -120,7 +120,7 @@ class Naive:
 
 @cache
 def spent(topic: Topic, together: int) -> Mapping[str, Spent]:
-    """The usage of each function for that many requests."""
+    """The usage of each function of the comparison design for `together` requests."""
     (channel,) = ROUTES[topic].channels
     with mock_aws(), time_machine.travel(MOMENT, tick=False):
         naive = Naive()

@@ -27,11 +27,10 @@ class Received:
 
 
 class Receiver:
-    """Responds to each call with the next of `answers`, and with 204 after the last.
+    """A server that responds to each call with the next of `answers`, and with 204 after the last.
 
-    A status with headers, or raw bytes.
-
-    For the raw answer None it sends nothing: the connection stays open until the receiver stops.
+    An answer is a status with headers, or the bytes of a response. For None the receiver sends nothing, and keeps the
+    connection open until it stops.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:

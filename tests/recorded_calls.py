@@ -121,11 +121,11 @@ PERMISSIONS: Final[Mapping[str, Asks]] = {
     "sqs.ReceiveMessage": _message("ReceiveMessage"),
     "sqs.SendMessage": _message("SendMessage"),
 }
-"""By service and operation. Any other call is recorded with a permission that no policy allows."""
+"""For each service and operation, a function that returns the permissions that a call needs."""
 
 
 def asks(operation: str, arguments: Arguments) -> list[Permission]:
-    """Return the permission that a call needs."""
+    """Return the permissions that a call needs: for an operation not in `PERMISSIONS` one that no policy allows."""
     known = PERMISSIONS.get(operation)
     return known(arguments) if known else [Permission(f"unknown:{operation}", "unknown")]
 
@@ -148,9 +148,9 @@ def _places(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
 
 
 class _Recorder:
-    """Two functions run at the same time only in `meanwhile`.
+    """Records calls as calls of the function that is running: one at a time, except within `meanwhile`.
 
-    The calls of one function may come from several threads.
+    The calls of that function may come from several threads.
     """
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ def running() -> str | None:
 
 
 def as_function(function: str, handler: Handler) -> Handler:
-    """The handler, wrapped so that its calls are recorded as this function's."""
+    """The handler, wrapped so that AWS calls which it makes are recorded as calls of `function`."""
 
     @functools.wraps(handler)
     def invoked(event: Any, context: Any) -> Any:  # noqa: ANN401
@@ -208,13 +208,13 @@ def as_function(function: str, handler: Handler) -> Handler:
 
 
 def note(operation: str, arguments: Arguments) -> None:
-    """Record a call that does not go through botocore."""
+    """Record a call that does not go through botocore. `operation`: with the service, such as `sqs.SendMessage`."""
     _recorder.note(operation, arguments)
 
 
 @contextmanager
 def meanwhile() -> Iterator[None]:
-    """Calls within the context are not recorded as those of the function that waits for its call's response."""
+    """Within the context, let other functions run while the running function waits for the response to its call."""
     before, _recorder.running = _recorder.running, None
     try:
         yield

@@ -33,7 +33,7 @@ def delivery_of(table: Any, request_id: str, name: str) -> Delivery:  # noqa: AN
 
 
 def put_delivery(table: Any, request_id: str, name: str, **changes: Any) -> None:  # noqa: ANN401
-    """Store the record, with these values in that delivery."""
+    """Store the request's record with `changes` in the delivery `name`."""
 
     def changed(record: Record) -> tuple[Record, None]:
         deliveries = tuple(replace(each, **changes) if each.name == name else each for each in record.deliveries)
@@ -43,7 +43,7 @@ def put_delivery(table: Any, request_id: str, name: str, **changes: Any) -> None
 
 
 def under_way(*, since: int = 0, number: int = 1) -> tuple[Attempt, ...]:
-    """That many attempts that have started and have no outcome yet."""
+    """`number` attempts that started at the time `since` and have no outcome yet."""
     return tuple(Attempt(f"attempt-{each}", since) for each in range(number))
 
 

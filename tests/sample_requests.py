@@ -26,13 +26,13 @@ DOUBTS: Final = (Attempt("attempt", 0, in_doubt=True),)
 
 
 def request(description: str = "help", id_: str = ID, **said: Any) -> AssistanceRequest:  # noqa: ANN401
-    """A request with the topic sales and all optional fields."""
+    """A request about sales without optional fields. `said`: optional fields, and other values of topic and time."""
     members = {"topic": Topic.SALES, "created_at": "2026-01-01T00:00:00.000Z"} | said
     return AssistanceRequest(id=id_, description=description, **members)
 
 
 def fullest(one: str, *, url: str | None = None) -> dict[str, Any]:
-    """Every field at its maximum length, filled with that character. The URL may be a valid one."""
+    """Every optional field at its maximum length, filled with the character `one`. `url`: a valid URL instead."""
     return {
         "customer": Customer(name=one * 200, email=one * 320, phone=one * 50),
         "conversation_url": url or one * 2_000,
@@ -73,7 +73,7 @@ REQUESTS: Final = st.builds(
 
 
 def fallback(channel: Channel, failed: Channel, error: str = "is_archived") -> Fallback:
-    """The cause of a fallback: that channel is used instead of the other one, which failed."""
+    """Why `channel` delivers a request as its fallback: the channel `failed` gave the request up with `error`."""
     return Fallback(channel=channel, failed_channel=failed, error=error)
 
 

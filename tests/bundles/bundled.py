@@ -15,7 +15,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def synthesized(folders: list[str], directory: Path) -> "Stack":
-    """A stack of these functions and nothing else, with their code bundled."""
+    """A stack of the functions in these folders, and nothing else. `directory`: where the CDK writes their bundles."""
     # Importing the CDK starts Node.js, and every process of a test run imports this module.
     from aws_cdk import Duration, Stack  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ CALLS: Mapping[str, Mapping[str, int]] = {
     "`teams_consumer`, 10 messages": {"PutItem": 20, "workflow": 10},
     "`callback_consumer`, 10 messages": {"Query": 10, "PutItem": 20, "callbacks": 10},
 }
-"""The calls that each must make. The threads of a batch may each read a secret that is not cached yet."""
+"""The calls that each function must make. A batch's reads of secrets are missing: each thread may read one."""
 
 
 def test_the_cold_start_benchmark_runs_each_function_on_real_events(local: Mapping[str, Path], tmp_path: Path) -> None:

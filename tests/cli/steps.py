@@ -16,7 +16,7 @@ from tests.integration.cloud import Cloud
 
 
 class Killed(BaseException):
-    """Raised where the test kills the operator's process."""
+    """The test kills the operator's process: raised by the call at which that happens."""
 
 
 USAGE_ERROR = 2
@@ -45,7 +45,7 @@ class Operator:
     is_killed: Event = field(default_factory=Event)
 
     def run(self, *arguments: str, terminal: str | None = None) -> Result:
-        """Run a command. Each command that finds its stack begins stderr with the name of the stack."""
+        """Run a command. Unless its usage is wrong, stderr must begin with the stack's name. `terminal`: its input."""
         result = command_line.run(*arguments, typed=terminal)
         if result.exit_code == USAGE_ERROR:
             return Result(result.exit_code, result.stdout, result.stderr, result.output)
@@ -79,13 +79,13 @@ class Operator:
                 message.change_visibility(0)
 
     def deliver(self, channel: Channel = Channel.SLACK) -> None:
-        """Consume until the queue is empty, one message at a time: moto's conditional writes are not atomic."""
+        """Consume until the channel's queue is empty: one message at a time, since moto's writes are not atomic."""
         while records := self.cloud.receive(channel):
             for record in records:
                 self.cloud.consume(channel, [record])
 
     def move_to_dlq(self, channel: Channel, dlq: str) -> None:
-        """Move the messages in the channel's queue to a dead-letter queue, as SQS and SNS do."""
+        """Move the messages in the channel's queue to the dead-letter queue with the URL `dlq`, as SQS and SNS do."""
         for record in self.cloud.receive(channel):
             self.cloud.sqs.send_message(QueueUrl=dlq, MessageBody=record["body"])
             self.cloud.sqs.delete_message(QueueUrl=self.cloud.queues[channel], ReceiptHandle=record["receiptHandle"])

@@ -19,7 +19,10 @@ SENT = Result("sales", "id", ("slack",), None)
 
 @pytest.fixture
 def run_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
-    """Returns a function: the exit status for these findings and results, and whether a test request was sent."""
+    """Returns a function that runs the checks with given findings and results of test requests.
+
+    The function returns the exit status, and whether test requests were sent.
+    """
     path = tmp_path / "deployed.json"
     path.write_text(json.dumps({"assistance-staging": {"TopicArn": ARN}}))
 

@@ -22,7 +22,7 @@ Call = Callable[..., http.Answer]
 
 @pytest.fixture
 def opened(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Call]]:
-    """Serves the console with these options, and calls it as its page does."""
+    """Returns a function that serves the console. It takes options, and returns a function that calls the console."""
     monkeypatch.setattr(Stack, "environment", lambda *_: {"ROUTES": json.dumps(ROUTES)})
     with ExitStack() as running:
 

@@ -18,7 +18,7 @@ ACCOUNT = {"ProductionAccessEnabled": True, "SendingEnabled": True}
 
 @pytest.fixture(autouse=True)
 def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Settings of the functions and a description of the stack, since moto can't deploy the stack."""
+    """The functions' environment variables, which a test may change. Replaces the stack, which moto can't deploy."""
     variables = dict(operator.cloud.environment)
     monkeypatch.setattr(Stack, "environment", lambda *_: variables)
     monkeypatch.setattr(Stack, "resources", lambda *_: {})
@@ -29,7 +29,7 @@ def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
 @pytest.fixture(autouse=True)
 def account(operator: Operator) -> dict[str, Any]:
-    """SES's response about the account, since moto does not support that call."""
+    """SES's response to `GetAccount`, which a test may change. Replaces the call, which moto does not support."""
     state: dict[str, Any] = dict(ACCOUNT)
     operator.session.events.register(
         "before-call.sesv2.GetAccount", lambda **_: (SimpleNamespace(status_code=200), state)
@@ -236,7 +236,7 @@ GENUINE = {
 
 @pytest.fixture
 def domain(operator: Operator, deployed: dict[str, str]) -> dict[str, Any]:
-    """The SES identity of the sender's domain, since moto does not support it."""
+    """SES's response about the sender's domain, which a test may change. Replaces the call, which moto can't answer."""
     deployed["EMAIL_SENDER"] = "bot@mail.company.io"
     known: dict[str, Any] = json.loads(json.dumps(GENUINE))
 

@@ -14,7 +14,7 @@ TARGET = {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:any", "RoleArn"
 
 @pytest.fixture
 def schedules(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, str]]:
-    """Returns a function: the state of each schedule of production, by the schedule's logical id."""
+    """Returns a function that reads the state of each schedule of production, by the schedule's logical id."""
     ids = list(synthesized("production").all("AWS::Scheduler::Schedule"))
     monkeypatch.setattr(Stack, "resources", lambda *_: {id_: id_ for id_ in ids})
     scheduler = operator.session.client("scheduler")

@@ -79,7 +79,7 @@ def test_the_watch_command_prints_each_event_once_and_its_exit_status_tells_whet
     monkeypatch: pytest.MonkeyPatch,
     both: bool,  # noqa: FBT001
 ) -> None:
-    """`both`: the fallback fails too."""
+    """The request fails on Slack. `both`: its fallback by email fails, too."""
     request_id = operator.cloud.post("sales")
     operator.slack.fail("error", error="is_archived")
     if both:

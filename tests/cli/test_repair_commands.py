@@ -20,7 +20,7 @@ STREAM = "StreamProducerFailures1A2B3C4D"
 
 @pytest.fixture(autouse=True)
 def deployed(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The real functions, called directly, and the URLs of the queues for their failed events."""
+    """Lets commands call the real functions. Returns the URLs of the queues for failed events, by logical id."""
     queues = {id_: create_queue(id_) for id_ in (*FEEDBACK, STREAM)}
 
     def invoke(_: Stack, folder: str, event: Any) -> Any:  # noqa: ANN401
@@ -46,7 +46,10 @@ def message_count(operator: Operator, url: str) -> int:
 
 
 def failed_event(payload: object) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
+    """Lambda's message about an event, `payload`, that a function failed to process.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
     context = {"requestId": "e4b46cbf", "functionArn": "arn", "condition": "RetriesExhausted"}
     return {"version": "1.0", "requestContext": context, "requestPayload": payload, "responsePayload": {}}
 

@@ -153,7 +153,7 @@ def test_a_redrive_of_a_resend_with_unknown_outcome_searches_slacks_history_befo
 def test_redriving_two_dead_letters_of_one_resend_sends_one_message(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A consumer that is killed after it wrote the dead letter, and before it recorded that, writes a second one."""
+    """A consumer killed after it wrote the dead letter and before it recorded that leads to a second dead letter."""
     monkeypatch.setenv("RETRY_ATTEMPTS", "1")
     forget()
     resent(operator, "twice in all")
@@ -323,7 +323,7 @@ def test_the_ledger_command_names_requests_that_are_missing_from_the_table_or_un
 
 
 def _without(gone: str) -> Callable[[Items, str], list[Item]]:
-    """Reads a table that does not contain this request any more, although the index still lists it."""
+    """Replaces `Items.of`: the request `gone` has no items any more, although the index still lists it."""
     of = Items.of
     return lambda items, request_id: [] if request_id == gone else of(items, request_id)
 

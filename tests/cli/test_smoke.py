@@ -19,9 +19,9 @@ STOOD_IN_FOR = {
 
 
 def results(answers: Mapping[str, Sequence[Mapping[str, Any] | Failure]], looks: int = 3) -> list[Result]:
-    """The results if each topic's status calls return these answers, of which the last repeats.
+    """The results if the status calls for each topic return these answers in turn, and then the last one again.
 
-    `looks`: how often each topic's status is read at most.
+    `looks`: the number of status calls for a topic until the deadline.
     """
     left, more = {topic: list(each) for topic, each in answers.items()}, iter([True] * (looks - 1))
 

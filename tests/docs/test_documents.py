@@ -27,7 +27,7 @@ RETIRED = re.compile(
     r"\b(?:(?:a|the|its|one|two|both|which|named|mail's) letters?(?! case| of)|lanes?|forced sends?|let go|burning)\b",
     re.IGNORECASE,
 )
-"""Words replaced by *dead letter*, *destination*, *resend*, *ended* and *urgent*."""
+"""Retired words: the documents say *dead letter*, *destination*, *resend*, *ended* and *urgent* instead."""
 SOURCES = ("functions/", "deployment/", "infra/", "local/", "cli/", "console/", "tests/e2e/browser.py", "Makefile")
 
 
@@ -37,7 +37,10 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#section-links"""
+    """The anchors that GitHub makes from the page's headings.
+
+    https://docs.github.com/en/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#section-links
+    """
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

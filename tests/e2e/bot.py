@@ -81,7 +81,7 @@ class Bot:
     def until(
         self, request_id: str, holds: Callable[[dict[str, Any]], bool], seconds: float = ARRIVAL_SECONDS
     ) -> dict[str, Any]:
-        """Wait until the condition holds, and return the request as shown then."""
+        """Wait until `holds` is true of the request as the API shows it, and return that. Fails after `seconds`."""
 
         def look() -> dict[str, Any] | None:
             shown = self.show(request_id)
@@ -93,7 +93,7 @@ class Bot:
         return self.until(request_id, lambda shown: shown["status"] == status, seconds)
 
     def as_runner(self, directory: Path) -> Stack:
-        """The stack as the program that has started it sees it, without its webhooks and without its child process."""
+        """The stack as an object of the program that runs it, but without webhooks and without the child process."""
         cloud = Cloud(self.stack["aws_endpoint_url"], self.stack["credentials"], cast(Any, None), directory)
         slack: Any = SimpleNamespace(server=SlackBeyond(self))
         return Stack(
@@ -121,7 +121,7 @@ class Bot:
         return self.outputs[f"{channel.capitalize()}QueueUrl"].rpartition("/")[2]
 
     def fault(self, kind: str, **details: object) -> None:
-        """Make the local Slack respond with this fault to each call; 'none' ends the fault."""
+        """Make the local Slack respond to each call with the fault `kind`, as `details` say; 'none' ends the fault."""
         answer = http.call("PUT", f"{self.stack['slack_control_url']}/fault", body={"kind": kind, **details})
         assert answer.status == 200, answer
 
@@ -175,7 +175,7 @@ class Bot:
         return Counter(MAILED.findall(mail["BodyText"])[-1] for mail in self.mails())
 
     def stored(self, condition: str = "sk = :request") -> int:
-        """Return the number of requests in the table."""
+        """Return the number of items in the table that meet `condition`, a filter expression. By default: the requests."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.outputs["TableName"],
             ConsistentRead=True,
@@ -190,7 +190,7 @@ class Bot:
 
     @contextmanager
     def visibility_timeout(self, seconds: int) -> Iterator[None]:
-        """Set the visibility timeout of the queues."""
+        """Within the context, give the queues of Slack and email this visibility timeout."""
         before = {}
         for channel in ("slack", "email"):
             url = self.outputs[f"{channel.capitalize()}QueueUrl"]

@@ -59,7 +59,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of this folder. While it runs, its event loop keeps others from running here."""
+    """One browser for all tests of this folder. No other event loop can run in this process while its own runs."""
     with browsers.running() as started:
         yield started
 

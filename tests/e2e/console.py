@@ -164,7 +164,7 @@ def check_accessibility(page: Page) -> None:
 
 
 def check_accessibility_light_and_dark(page: Page) -> None:
-    """Check the page in both colour schemes. The dark one has other values of the colours, and nothing else."""
+    """Check the page in both colour schemes: in the dark one only the rules on colour, which alone may differ."""
     _check(page, WCAG)
     page.emulate_media(color_scheme="dark")
     _check(page, COLOURS)

@@ -25,11 +25,11 @@ AT_A_TERMINAL = (
     "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
 )
 IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@" <&-', "sh")
-"""As a script without job control starts it: SIGINT ignored. Its standard input is closed, too."""
+"""A prefix that starts a command as a script without job control does: SIGINT ignored, and standard input closed."""
 
 
 class Runner:
-    """One run of the local stack. `prefix`: the command that starts it, if it is not started directly."""
+    """One run of the local stack. `prefix`: a command that starts the program, such as `AT_A_TERMINAL`."""
 
     def __init__(
         self,

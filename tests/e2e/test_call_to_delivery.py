@@ -84,7 +84,7 @@ def test_a_repeated_idempotency_key_creates_one_request_and_one_message(bot: Bot
 def test_a_call_with_two_different_idempotency_keys_is_refused_and_one_with_the_same_key_twice_is_accepted(
     bot: Bot,
 ) -> None:
-    """API Gateway does the same: it passes each value of a repeated header to the function."""
+    """The local API passes each value of a repeated header to the function, as API Gateway does."""
     url = urlsplit(bot.stack["api_url"])
 
     def status(*keys: str) -> int:

@@ -47,13 +47,13 @@ def page(browser: Browser, bot: Bot) -> Iterator[Page]:
 def test_the_consoles_guide_demonstrates_outbox_fallback_redrive_and_take_without_any_scrolling(
     browser: Browser, bot: Bot, size: str
 ) -> None:
-    """The test clicks only what the guide points at. All of it is visible: clicking scrolls nothing."""
+    """The test clicks only elements that the guide points at. All of them are visible: clicking scrolls nothing."""
     with opened(browser, bot.stack["console_url"], SIZES[size], motion="reduce") as page:
         assert page.get_by_role("switch", name="Slow motion").is_checked()
         step, pointed = page.locator("#guide-step"), page.locator(".pointed")
 
         def follow(number: int, last: str) -> None:
-            """Click each element that the guide points at, up to the last one, which the caller handles."""
+            """In step `number`, click what the guide points at, up to the element `last`, which the caller clicks."""
             expect(step).to_have_text(f"Step {number} of 9", timeout=ARRIVAL_MS)
             target = page.locator(f"{last}.pointed")
             for _ in range(4):

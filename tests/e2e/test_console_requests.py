@@ -145,10 +145,7 @@ def changed(route: Route, change: Any) -> None:  # noqa: ANN401
 def test_every_view_of_the_console_shows_an_additional_channel_and_none_shows_a_channel_not_deployed(
     browser: Browser, bot: Bot, size: str
 ) -> None:
-    """The console derives each view from the channels of the stack.
-
-    This stack has no Slack, and an additional channel.
-    """
+    """The console derives each view from the channels of the stack: here without Slack, and with an additional one."""
     pager = {"name": "pager", "title": "Pager", "human": True}
 
     def stage(document: Any) -> None:  # noqa: ANN401

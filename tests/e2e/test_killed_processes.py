@@ -29,7 +29,7 @@ class Posted:
         self._bot = bot
 
     def post(self, number: int) -> str:
-        """The id of the accepted request. The processes may be killed before or after it is stored."""
+        """Repeat the call until the API accepts the request, and return its id. A killed call may have stored it."""
         body = {"topic": ("sales", "pricing")[number % 2], "description": f"number {number}"}
 
         def accepted() -> str | None:

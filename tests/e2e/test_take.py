@@ -40,7 +40,7 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
 
 @pytest.fixture(scope="module", autouse=True)
 def waiting(bot: Bot) -> dict[str, str]:
-    """Two requests with a time limit of one minute for taking. Other tests run during that minute."""
+    """Two delivered requests that must be taken within a minute: Anna takes one. Other tests run during that minute."""
     ids = {whose: bot.post("pricing", f"for {whose}") for whose in ("anna", "nobody")}
     for request_id in ids.values():
         bot.until_status(request_id, "delivered")
@@ -49,13 +49,13 @@ def waiting(bot: Bot) -> dict[str, str]:
 
 
 def message_of(bot: Bot, request_id: str) -> Json:
-    """The Slack message with the button for that request. An updated message has no metadata any more."""
+    """The Slack message with a button for the request. Its metadata can't identify it, since an update removes them."""
     [message] = [each for each in bot.everything_on_slack() if request_id in values(each)]
     return message
 
 
 def values(message: Json) -> dict[str, str]:
-    """The `action_id` of each request's button."""
+    """The `action_id` of each request's button in the message, by the request's id."""
     return {button["value"].split()[0]: button["action_id"] for button in buttons(message)}
 
 
@@ -166,9 +166,9 @@ def test_exactly_one_of_twenty_people_who_simultaneously_use_the_button_or_a_lin
 
 
 def in_one_batch(bot: Bot, channel: str, ids: list[str]) -> None:
-    """Invoke the deployed consumer with these messages in one batch, as SQS does.
+    """Invoke the channel's deployed consumer with the messages of these requests in one batch.
 
-    MiniStack's batches have at most ten.
+    Lambda could do so, but MiniStack's batches have at most ten messages.
     """
     queue = bot.outputs[f"{channel.capitalize()}QueueUrl"]
     found: dict[str, Any] = {}

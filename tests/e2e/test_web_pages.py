@@ -75,9 +75,9 @@ def site() -> Iterator[int]:
 
 
 def in_the_query(bot: Bot, service: str, **arguments: str) -> str:
-    """A query string that names the access key of the root user, so that the call is a simple request.
+    """A query string for a call with the root user's access key and no valid signature, which MiniStack does not check.
 
-    MiniStack itself does not check signatures.
+    With the key in the query, not in a header, a web page may send the call without a preflight request.
     """
     scope = f"{bot.stack['credentials']['aws_access_key_id']}/20261127/us-east-1/{service}/aws4_request"
     names = {"Algorithm": "AWS4-HMAC-SHA256", "Credential": scope, "SignedHeaders": "host", "Signature": "0"}
@@ -170,7 +170,7 @@ def test_a_foreign_web_page_can_neither_show_the_console_in_a_frame_nor_navigate
 
 
 def rebound(page: Page, url: str, path: str) -> str:
-    """The text that a page reads after its host name was made to resolve to the server at that URL."""
+    """The text that the attacker's page reads from `path` once its host name resolves to the server at `url`."""
     page.goto(f"http://{EVIL}:{urlsplit(url).port}/")
     return str(page.evaluate("async (path) => (await fetch(path)).text()", path))
 
