@@ -203,7 +203,7 @@ class MemoryTable:
         return self._items.get(key[0], {}).get(key[1], {})
 
     def _check(self, key: Key, operation: str, call: Values) -> Item:
-        """Return the values in the call's expressions. Raises the client's exception if the call's condition is false."""
+        """Return the values in the call's expressions. Raises the client's exception if its condition is false."""
         values: Item = _stored(call.get("ExpressionAttributeValues", {}))
         item = self._item(key)
         if "ConditionExpression" in call and not CONDITIONS[_named(call["ConditionExpression"], call)](item, values):

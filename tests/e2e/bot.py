@@ -175,7 +175,7 @@ class Bot:
         return Counter(MAILED.findall(mail["BodyText"])[-1] for mail in self.mails())
 
     def stored(self, condition: str = "sk = :request") -> int:
-        """Return the number of items in the table that meet `condition`, a filter expression. By default: the requests."""
+        """Return the number of items in the table that meet the filter `condition`; by default, of the requests."""
         pages = self.dynamodb.get_paginator("scan").paginate(
             TableName=self.outputs["TableName"],
             ConsistentRead=True,

@@ -24,11 +24,11 @@ from tests.recorded_calls import note
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
 MAX_RECEIVE_COUNT: Final = 12
-"""Small, so that SQS also moves messages to the dead-letter queue."""
+"""Receives of a message before SQS moves it to the dead-letter queue: so few that this happens in the tests."""
 VISIBILITY: Final = 180
 
 Call = Callable[[Any, str, dict[str, Any]], Any]
-"""A client, the operation and its arguments; the answer."""
+"""Makes an AWS call: takes the client, the operation and its arguments, and returns the response."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def system(one_world: World) -> World:
 
 @pytest.fixture
 def deploy(system: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Returns a function that deploys a topic with the given channels and fallback."""
+    """Returns a function that deploys the topic support with these channels and this fallback (None: no fallback)."""
 
     def deploy(channels: list[str], fallback: str | None) -> None:
         monkeypatch.setenv("ROUTES", json.dumps({"support": {"channels": channels, "fallback": fallback}}))

@@ -51,7 +51,7 @@ CRASHES = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
 REPEATS = (Kind.REPEATED,)
 ERRORS = (Kind.REFUSED, Kind.TIMEOUT_BEFORE, Kind.TIMEOUT_AFTER)
 REPEATED_BY_THE_SDK = frozenset({"dynamodb", "sns", "sqs", "secretsmanager"})
-"""Calls that the SDK retries. It does not retry a mail, a post or a callback, which it could send twice."""
+"""Services whose calls the SDK retries. It does not retry a mail, a post or a callback: it could send those twice."""
 READS = frozenset(
     {
         "dynamodb.BatchGetItem",
@@ -104,7 +104,7 @@ class FaultInjector:
     """The number of calls broken so far."""
 
     def plan(self, fault: Fault | None, meanwhile: tuple[int, Callable[[], object]] | None = None) -> None:
-        """Restart the count of calls at 0, and break the call of this fault."""
+        """Restart the count of calls at 0, and break the call that `fault` names. `meanwhile`: see the attribute."""
         self.fault, self.meanwhile = fault, meanwhile
         self.calls.clear()
         self.first_calls.clear()
@@ -132,7 +132,7 @@ class FaultInjector:
             self.running = False
 
     def around(self, name: str, call: Call, errors: Callable[[Kind], Exception]) -> Any:  # noqa: ANN401
-        """Make the call, as far as the planned fault allows it."""
+        """Make the call, unless the planned fault or an outage breaks it. `errors`: gives the exception for a fault."""
         if not self.running:
             return call()
         if self.dead:
@@ -160,7 +160,7 @@ class FaultInjector:
         raise errors(kind)
 
     def _overlap(self, step: Callable[[], object]) -> None:
-        """Let other processes act without faults while this invocation waits for its call."""
+        """Take the step, in which other processes act without faults, while this invocation waits for its call."""
         fault, calls = self.fault, list(self.calls)
         self.plan(None)
         self.running = False

@@ -55,7 +55,7 @@ class Humans(System):
         return answer
 
     def taken(self, request_id: str) -> dict[str, Any] | None:
-        """Return the name of the person who took the request, as the API shows it."""
+        """Return who has taken the request, how and when, as the API shows it; None if nobody has it."""
         taken: dict[str, Any] | None = self.show(request_id).get("taken")
         return taken
 
@@ -66,7 +66,7 @@ class Humans(System):
     def press(self, user: str, request_id: str, action: str) -> bool:
         """Click the request's button in the last message that contains it. Returns whether Slack shows no warning.
 
-        The user's screen may be outdated, so it may show another button than the message has by now.
+        `action`: the button that the user sees. On an outdated screen it is not the button that the message has by now.
         """
         message, value = self._button(request_id)
         # Slack gives each click a different time.
@@ -96,7 +96,7 @@ class Humans(System):
         return is_done
 
     def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:
-        """Click a button, and click again after a warning, as a person does."""
+        """Click the request's button, and click again after a warning, as a person does."""
         assert any(self.press(user, request_id, action) for _ in range(3)), "a warning at each press"
 
     def by_link(self, request_id: str, **form: str) -> str:

@@ -25,7 +25,7 @@ def _accept_and_settle(system: World, topic: Topic) -> None:
 
 
 def _accept_two(system: World, topic: Topic) -> None:
-    """Two requests wait in the queue together, and are sent in one digest."""
+    """A bot sends two requests, so that the consumer sends them in one digest."""
     system.accept_for_sure(topic, DESCRIPTION, "key")
     system.accept_for_sure(topic, DESCRIPTION, "other key")
 
@@ -222,7 +222,7 @@ def _called_back_and_settled(system: World, topic: Topic) -> None:
 
 
 def _press_the_other(system: World, _: Topic) -> None:
-    """If Slack shows a warning, the person clicks again only after all processing has finished."""
+    """Anna takes the sent request of a digest whose other request is in doubt. After a warning she clicks later again."""
     in_doubt, sent = sorted(system.accepted.values(), key=lambda request: request.status, reverse=True)
     assert (in_doubt.status, sent.status) == ("sending", "delivered")
     system.press("anna", sent.id, TAKE)
@@ -235,7 +235,7 @@ def _press_the_other(system: World, _: Topic) -> None:
 
 
 def _escalate(system: World, _: Topic) -> None:
-    """If a reconciler run is killed, the next run escalates the remaining requests."""
+    """The reconciler escalates a request that nobody has taken. If its run is killed, the next run does so."""
     [request_id] = system.accepted
     system.reconcile()
     system.settle()
@@ -281,9 +281,9 @@ def _settle_and_reconcile(system: World, _: Topic) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path: its steps before the faults, the step whose calls are broken in turn, and the status without a fault.
+    """A path: the step `before` the faults, the step `then` whose calls break in turn, and the status at the end.
 
-    `staffed`: people take requests.
+    `staffed`: the deployment lets people take requests.
     """
 
     before: Step
@@ -328,7 +328,7 @@ EACH_PATH = [(name, topic) for name, path in PATHS.items() for topic in path.top
 
 
 def run(system: World, path: Path, topic: Topic, fault: Fault | None) -> None:
-    """Take all steps of the path in an empty system, with that call broken."""
+    """Take both steps of the path in an empty system. The fault, if there is one, breaks a call of the second step."""
     system.deploy(STAFFED if path.staffed else {})
     system.reset()
     path.before(system, topic)
@@ -341,7 +341,7 @@ def run(system: World, path: Path, topic: Topic, fault: Fault | None) -> None:
 
 
 def unbroken(system: World, name: str, topic: Topic) -> list[str]:
-    """Take all steps of the path without a fault. Returns the calls that the functions made."""
+    """Take both steps of the path `name` without a fault. Returns the calls that functions made in the second step."""
     path = PATHS[name]
     run(system, path, topic, None)
     assert {request.status for request in system.accepted.values()} == {path.ends}

@@ -16,13 +16,13 @@ STEPS: Final[dict[str, dict[str, str]]] = {
     Status.DELIVERED: {Status.FAILED: "the mail bounced"},
     Status.FAILED: {Status.DELIVERED: "by the fallback, a redrive or a resend"},
 }
-"""`make docs` draws it."""
+"""For each status the next ones, each with the reason for the transition. `make docs` draws them."""
 
 
 def _from(status: str) -> set[str]:
-    """Every status that may be read after this one. A bot that polls may miss statuses in between.
+    """Every status that a bot may read after this one, itself included. A bot that polls may miss statuses in between.
 
-    The caller checks separately whether a bounce caused the transition.
+    The transition from `delivered` to `failed` is left out: the caller checks whether a bounce caused it.
     """
     reached, new = {status}, {status}
     while new:
@@ -31,4 +31,4 @@ def _from(status: str) -> set[str]:
 
 
 FORWARD: Final[dict[str, set[str]]] = {status: _from(status) for status in Status}
-"""The statuses that may be read next. Only the bounce of a mail turns `delivered` into `failed`."""
+"""For each status, the statuses that a bot may read after it. A bounce, `delivered` to `failed`, is not among them."""

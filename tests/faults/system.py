@@ -38,7 +38,7 @@ from tests.receiver import Receiver
 
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUEUE_RETENTION: Final = 4 * 86_400
-"""As in infra/config."""
+"""Seconds that a queue keeps a message, as in infra/config."""
 ATTEMPTS: Final = 3
 ENVIRONMENT: Final = {
     "RETRY_ATTEMPTS": str(ATTEMPTS),
@@ -48,7 +48,7 @@ ENVIRONMENT: Final = {
 }
 
 REQUEST: Final = ("", "")
-"""Stands for the request itself among the statuses of its deliveries."""
+"""Key of the request's own status in `Accepted.statuses`, beside the keys of its deliveries."""
 
 
 @dataclass
@@ -201,7 +201,7 @@ class System:
             return None
 
     def accept(self, topic: str, description: str, key: str) -> dict[str, Any] | None:
-        """A bot's call. Returns the API's response, or None if there was none."""
+        """Make a bot's call. `key`: its idempotency key. Returns the API's response, or None if there was none."""
         callback = {"callback_url": self.bot.url} if self.calls_back else {}
         body = json.dumps({"topic": topic, "description": description, **callback})
         answer: dict[str, Any] | None = self.invoke(
@@ -241,7 +241,7 @@ class System:
             self.stream += [record for record in batch if record["dynamodb"]["SequenceNumber"] in again]
 
     def consume(self, channel: Destination, most: int = 10) -> bool:
-        """Invoke the consumer with the messages that its queue hands out. Returns whether there were any."""
+        """Invoke the consumer with up to `most` messages that its queue hands out. Returns whether there were any."""
         if not self.bodies(channel):
             return False
         records = self.cloud.receive(channel, most)
@@ -284,7 +284,7 @@ class System:
         return answer
 
     def publish_mail_event(self, name: str, number: int) -> None:
-        """Let SES create an event about that mail of the mailbox, to be delivered later."""
+        """Let SES create the event `name` about mail `number` of the mailbox. `bring_feedback` delivers the event."""
         mail = self.aws.mails()[number]
         self.feedback.append((0, json.dumps(example(name, mail.request_id, mail.id))))
         self.bad_events[mail.request_id] += name != "delivery"
@@ -327,7 +327,7 @@ class System:
                 self.aws.purge(name)
 
     def resend(self, request_id: str, channel: Channel, decision: str) -> bool:
-        """Resend the request as the command line does. Returns whether the resend was allowed."""
+        """Resend the request as the command line does. `decision`: the resend's id. Returns whether it was allowed."""
         name = f"{RESEND}{decision}"
 
         def again(record: Record) -> tuple[Record, bool]:

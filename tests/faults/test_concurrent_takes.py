@@ -14,9 +14,9 @@ from tests.faults.world import World
 def press_before_each_call(
     system: World, before: Callable[[], object], step: Callable[[], object], action: str = TAKE
 ) -> None:
-    """Take the step once for each of its calls, in a new system each time.
+    """Take the step as often as it makes calls. Just before another call each time, Anna clicks the request's button.
 
-    Anna clicks the first request's button just before that call.
+    `before`: prepares the new system of each round. `action`: the button that Anna clicks.
     """
     system.deploy(STAFFED)
     for number in count():

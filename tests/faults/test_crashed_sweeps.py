@@ -10,7 +10,7 @@ from tests.logged_metrics import emitted
 
 
 def counted(capsys: pytest.CaptureFixture[str], name: str) -> float:
-    """The largest value of a metric of the reconciler since the last call. The metric's alarm uses the maximum."""
+    """The largest value of the reconciler's metric `name` since the last call: its alarm uses the maximum. Else 0."""
     found = {series.name: max(values) for series, values in emitted(capsys.readouterr().out).items()}
     return found.get(name, 0)
 

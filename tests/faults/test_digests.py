@@ -22,7 +22,7 @@ from tests.integration.cloud import forget
 
 BATCH = QUEUES[Channel.SLACK].size
 CAME_IN = 20
-"""Requests per second, far more than the one post per second that Slack accepts."""
+"""Requests that arrive each second: far more than the one post a second that Slack accepts."""
 BACKLOG = 40
 
 
@@ -49,7 +49,7 @@ def come_in(system: World, number: int) -> None:
 
 @pytest.mark.usefixtures("draws")
 def test_a_backlog_of_slack_messages_shrinks_while_twenty_requests_arrive_each_second(system: World) -> None:
-    """With Slack's limit of one post a second, and two batches that run in parallel."""
+    """Slack accepts one post a second, and the consumer handles two batches a second."""
     system.slack.workspace.limit(1)
     come_in(system, BACKLOG)
     for second in count(1):
@@ -98,7 +98,7 @@ def test_only_the_request_that_slack_refuses_fails_and_the_others_of_its_digest_
 
 
 def test_digests_contain_fewer_requests_after_slack_refused_a_digest_as_too_long(system: World) -> None:
-    """Slack documents no limit, so the limit that was measured may change."""
+    """The consumer uses a measured limit. Slack documents none, so it may change."""
     system.slack.fail("error", error="msg_blocks_too_long", times=2)
     # The second digest has no dividers.
     for _ in range(3):
@@ -153,7 +153,7 @@ def test_a_rate_limit_postpones_every_request_of_a_digest_and_does_not_count_as_
 def test_a_rate_limit_shorter_than_one_hour_fails_no_request_even_if_few_attempts_are_allowed(
     system: World,
 ) -> None:
-    """SQS counts each receive, and moves a message to the dead-letter queue after too many."""
+    """Each rate limit costs one receive, and SQS moves a message to the dead-letter queue after too many receives."""
     queue = system.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]
     with patch.dict(os.environ, {"RETRY_ATTEMPTS": "1"}), patch.object(queue, "most", MAX_RECEIVES):
         forget()

@@ -28,7 +28,7 @@ from tests.faults.world import World
 
 
 def faults(unbroken_run: FaultInjector) -> Iterator[Fault]:
-    """The faults to try on a path that made these calls."""
+    """The faults to try on a path. `unbroken_run`: has counted the calls that the path makes without a fault."""
     for number, name in enumerate(unbroken_run.calls):
         if os.environ.get("SOAK"):
             yield from (Fault(number, kind) for kind in (*CRASHES, *REPEATS, *ERRORS))
@@ -42,7 +42,7 @@ def faults(unbroken_run: FaultInjector) -> Iterator[Fault]:
 
 
 def attempts(system: World) -> list[object]:
-    """Return the number of attempts, and the outcome of each delivery."""
+    """For each request, return the channel, the status and the number of attempts of each delivery."""
     return [
         [(each["channel"], each["status"], each["attempts"]) for each in system.show(request.id)["deliveries"]]
         for request in system.accepted.values()

@@ -299,7 +299,7 @@ def test_a_dry_run_of_the_reconciler_writes_nothing(system: World) -> None:
 
 
 def send_again(system: World, request_id: str, channel: Channel, decision: str) -> None:
-    """Resend a request as an operator does, and publish the resend to the queue of its channel."""
+    """Resend a request as an operator does, and publish it to the channel's queue. `decision`: the resend's id."""
     assert system.resend(request_id, channel, decision)
     system.produce()
 

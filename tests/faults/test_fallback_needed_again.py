@@ -103,7 +103,7 @@ def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_req
     system: World,
     died: bool,  # noqa: FBT001
 ) -> None:
-    """The number of messages that SQS reports for a queue may be up to a minute old."""
+    """SQS may still report the queue as empty after the second publication: its numbers may be a minute old."""
     request_id = published(system, Topic.SALES, "key")
     if died:
         slack_dies(system)
@@ -121,7 +121,7 @@ def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_req
 
 @pytest.mark.parametrize("tried", [False, True])
 def test_the_age_of_a_fallback_started_a_second_time_counts_from_the_second_failure(system: World, tried: bool) -> None:  # noqa: FBT001
-    """Two alarms use the age of a fallback."""
+    """Two alarms use this age. `tried`: the fallback made an attempt before it was cancelled the first time."""
     request_id = bounced(system)
     if tried:
         system.slack.fail("status", status=503, times=1)
@@ -150,7 +150,7 @@ def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from
 def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(
     system: World, deploy: Deploy
 ) -> None:
-    """Email fails, and a resend by email is delivered, so the fallback is cancelled. Then Teams fails."""
+    """A delivered resend cancels the fallback that email's failure has started. Then Teams fails, and starts it again."""
     deploy(["email", "teams"], "slack")
     system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = accepted(system)

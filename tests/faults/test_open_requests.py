@@ -35,7 +35,7 @@ def published(system: World, topic: Topic, key: str) -> str:
 
 
 def published_after_an_outage(system: World) -> None:
-    """Accept a request, which nobody can publish for 20 minutes. The next reconciler run will publish it."""
+    """Accept a request that no function can publish for 20 minutes. The next reconciler run will publish it."""
     system.accept_for_sure(Topic.SALES, "hush", "key")
     system.read_stream()
     system.stream.clear()
@@ -120,7 +120,7 @@ def test_an_unreadable_request_counts_as_open_and_its_reported_age_grows(system:
 def test_the_reconciler_tracks_the_fallback_of_a_bounced_mail_until_it_has_a_final_status(
     system: World, fate: str
 ) -> None:
-    """The mail counted as delivered long ago, and a redrive of it waits for the fallback."""
+    """The mail bounces long after it counted as delivered. A redrive of its dead letter waits for the fallback."""
     request_id = published(system, Topic.PRICING, "key")
     system.settle()
     system.advance(60)
@@ -146,7 +146,7 @@ def test_the_reconciler_tracks_the_fallback_of_a_bounced_mail_until_it_has_a_fin
 
 
 def old_letters(system: World, number: int) -> None:
-    """Create dead letters of requests that the fallback has delivered since."""
+    """Create `number` dead letters of requests that the fallback has delivered since."""
     for one in range(number):
         published(system, Topic.SALES, f"old {one}")
     system.lose_to_subscription_dlq(Channel.SLACK)
@@ -193,7 +193,7 @@ def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_r
 
 
 def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as_incomplete(system: World) -> None:
-    """The dead letters that were read first come again before the unread ones."""
+    """After the timeout SQS hands out the dead letters that were read first again, before the unread ones."""
     old_letters(system, 60)
     published(system, Topic.SALES, "new")
     system.lose_to_subscription_dlq(Channel.SLACK)
@@ -215,7 +215,7 @@ def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as
 def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_never_again(
     system: World, ends: str
 ) -> None:
-    """Checks of many requests with a final status would take the time for checks of new ones."""
+    """Further checks of many such requests would take the time that checks of new requests need."""
     system.calls_back = True
     if "callback" in ends:
         system.bot.answers = [(410, {})] * 2
@@ -241,7 +241,7 @@ def test_the_reconciler_checks_a_request_with_a_final_status_twice_and_then_neve
 
 
 IDLE = {"dynamodb.PutItem": 1, "dynamodb.GetItem": 1, "dynamodb.Query": 1 + 3 * 2, "dynamodb.DeleteItem": 1}
-"""Each of the three indexes has two shards here."""
+"""The calls of a reconciler run that has no request to check. Each of the three indexes has two shards here."""
 
 
 def reused(system: World) -> str:
@@ -268,13 +268,13 @@ def test_the_reconciler_finds_a_lost_request_although_items_of_an_earlier_reques
 
 OPEN = 20_000
 TIMEOUT = 50.0
-"""As in infra/reconciler.py."""
+"""The reconciler's timeout in seconds, as in infra/reconciler.py."""
 A_CALL = 0.002
-"""In seconds. The reconciler makes ten calls in parallel, but here one after another: so this represents 20 ms."""
+"""Seconds that a call takes. The reconciler makes ten calls in parallel, here one after another: so it means 20 ms."""
 
 
 def accept_many(system: World, number: int) -> None:
-    """Store many requests as accepted and published, without their messages. The queue reports that many messages."""
+    """Store requests as published, without their messages. One message in the queue keeps them from counting as lost."""
     for one in range(number):
         system.traveller.shift(0.01)
         request = AssistanceRequest(
@@ -323,7 +323,7 @@ def test_the_reconciler_finds_a_dead_letter_in_time_among_twenty_thousand_open_r
 
 
 def test_a_crashed_attempt_no_longer_counts_as_running_after_the_next_attempt_was_postponed(system: World) -> None:
-    """Otherwise the operator would look for a hanging Lambda process, while in fact Slack limits the rate."""
+    """If it counted, the operator would look for a hanging Lambda process, while in fact Slack limits the rate."""
     request_id = published(system, Topic.SALES, "key")
     break_at(system, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: system.consume(Channel.SLACK, 1))
     system.advance(1_000)
@@ -433,7 +433,7 @@ def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_
 
 
 def before_call(system: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
-    """Run the reconciler, and take the step just before its call of that name with the index `last`, such as -1."""
+    """Run the reconciler, and take the step just before one of its calls named `call`, that with the index `last`."""
     with recorded(system) as calls:
         system.reconcile(dry_run=True)
     numbers = [number for number, name in enumerate(calls, 1) if name == call]

@@ -15,7 +15,7 @@ OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
 
 
 def test_an_idempotency_key_reused_after_its_request_expired_creates_a_new_request(system: World) -> None:
-    """DynamoDB deletes expired items one by one, within days after their `ttl`."""
+    """DynamoDB has deleted the request's item, but not its record: it deletes each item within days after its `ttl`."""
     request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
     system.settle()
     system.advance(91 * 86_400)
@@ -42,7 +42,7 @@ def failed_on_both(system: World) -> str:
 def test_redriving_two_dead_letters_of_one_request_sends_one_message(
     system: World, first: Channel, second: Channel, call: int
 ) -> None:
-    """The second dead letter is redriven just before each call of the first one's delivery."""
+    """Just before the call of that number for the first dead letter, a consumer gets the second one."""
     request_id = failed_on_both(system)
     system.redrive()
     system.injector.plan(None, (call, lambda: system.consume(second)))
@@ -71,7 +71,7 @@ def test_a_resend_is_refused_while_a_redriven_message_waits_for_the_next_attempt
 
 @pytest.mark.parametrize("call", range(4))
 def test_a_resend_is_refused_while_an_attempt_with_a_redriven_message_is_running(system: World, call: int) -> None:
-    """The resend is tried just before one of the calls of the attempt."""
+    """An operator tries to resend just before the call of that number in the attempt."""
     request_id = redriven_on_slack(system)
     system.advance(60)
     system.injector.plan(None, (call, lambda: system.resend(request_id, Channel.SLACK, "once more")))
@@ -142,7 +142,7 @@ def test_a_resend_on_a_channel_that_is_not_in_the_route_changes_no_other_deliver
 
 
 def posted_and_killed(system: World, request_id: str) -> None:
-    """Post a resend whose consumer is then killed. Slack rate limits the next attempt's search for the post."""
+    """Kill the consumer just after it posted a resend. Slack rate limits the next attempt's search for the post."""
     send_again(system, request_id, Channel.SLACK, "one")
     break_at(system, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: system.consume(Channel.SLACK, 1))
     system.advance(200)

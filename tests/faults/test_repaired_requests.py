@@ -16,7 +16,7 @@ from tests.logged_metrics import emitted
 
 
 def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:
-    """Damage an attribute of an item. Returns the item before that."""
+    """Damage the attribute `name` of an item. Returns the undamaged item."""
     kept = requests().items.get(key)
     assert kept
     requests().items.put({**kept, name: "damaged"})
@@ -24,7 +24,7 @@ def damage(key: dict[str, str], name: str) -> Mapping[str, Any]:
 
 
 def accounted_for(system: World, fate: str, request_id: str) -> bool:
-    """Whether the next reconciler runs report the request as dead-lettered, or as lost, according to `fate`."""
+    """Lose the request's message, or dead-letter it if `fate` says so. Returns whether the reconciler reports that."""
     if fate == "dead_lettered":
         system.lose_to_subscription_dlq(Channel.SLACK)
     system.aws.purge(Channel.SLACK)

@@ -19,7 +19,7 @@ from tests.integration.cloud import forget
 
 BATCH = QUEUES[Channel.SLACK].size
 OLD = "C0ANNEX"
-"""Searched before C0ASSIST: the Slack channels are searched in the order of their names."""
+"""A Slack channel that a search reads before C0ASSIST, since it reads the channels in the order of their ids."""
 
 
 @pytest.mark.parametrize("error", ["channel_is_limited_access", "access_denied", "internal_error"])
@@ -43,9 +43,9 @@ def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_s
 
 
 def take_long(system: World, seconds: float) -> Callable[[], bool]:
-    """Return a function that consumes one batch within Lambda's timeout.
+    """Return a function that runs the consumer for one batch, and kills it at Lambda's timeout.
 
-    Each page of Slack's history takes so many seconds.
+    `seconds`: the time that Slack takes for each page of its history.
     """
 
     def consume() -> bool:

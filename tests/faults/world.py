@@ -136,7 +136,7 @@ class World(Humans):
 
     @staticmethod
     def ended(request: Accepted) -> bool:
-        """Whether the request is final on every channel of its route, and each of its resends is final."""
+        """Whether all resends are final, and the request is delivered or has failed on all channels and its fallback."""
         done = {what for what, status in request.statuses.items() if status in FINAL and what != REQUEST}
         if not request.resends <= {resend for _, resend in done}:
             return False
