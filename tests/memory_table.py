@@ -119,14 +119,14 @@ class MemoryTable:
     def __init__(self, name: str = "table", *, page: int = 5_000) -> None:
         """`page`: the maximum number of items in a query's response."""
         self.name = name
-        self.stream: list[dict[str, Any]] = []
+        self._stream: list[tuple[str, Item]] = []
         self._items: dict[str, dict[str, Item]] = {}
         self._page = page
 
     def clear(self) -> None:
         """Delete all items and stream records."""
         self._items.clear()
-        self.stream.clear()
+        self._stream.clear()
 
     def items(self) -> Iterator[Item]:
         """Every item. Callers must not change them."""
@@ -137,9 +137,17 @@ class MemoryTable:
         """Store an item, even one that none of our functions could write."""
         self._write(_key(item), {name: dynamodb.plain(value) for name, value in _image(item).items()})
 
+    @property
+    def writes(self) -> int:
+        """How many stream records there are: one for each write that changed an item."""
+        return len(self._stream)
+
     def streamed(self, since: int) -> list[dict[str, Any]]:
         """The stream records with that number and later ones."""
-        return self.stream[since:]
+        return [
+            {"eventName": event, "dynamodb": {"SequenceNumber": f"{number:021d}", "NewImage": _image(item)}}
+            for number, (event, item) in enumerate(self._stream[since:], since + 1)
+        ]
 
     def put_item(self, call: Values) -> dict[str, Any]:
         """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
@@ -218,9 +226,7 @@ class MemoryTable:
         self._items.setdefault(key[0], {})[key[1]] = item
         if before != item:
             # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html: no change, no record.
-            number = f"{len(self.stream) + 1:021d}"
-            image = {"SequenceNumber": number, "NewImage": _image(item)}
-            self.stream.append({"eventName": "MODIFY" if before else "INSERT", "dynamodb": image})
+            self._stream.append(("MODIFY" if before else "INSERT", item))
 
 
 def table(memory: MemoryTable) -> Any:  # noqa: ANN401

@@ -137,7 +137,7 @@ class Memory:
         return self.table.streamed(since)
 
     def streamed(self) -> int:
-        return len(self.table.stream)
+        return self.table.writes
 
     def mails(self) -> list[Mail]:
         return self.sent

@@ -270,7 +270,7 @@ def test_a_write_that_changes_nothing_is_not_in_the_stream() -> None:
     items = Items(in_memory(memory))
     items.add(item(version=1))
     items.replace(item(version=1), 1)
-    assert len(memory.stream) == 1
+    assert len(memory.streamed(0)) == 1
 
 
 def test_the_in_memory_table_refuses_dynamodb_expressions_that_it_does_not_implement() -> None:
