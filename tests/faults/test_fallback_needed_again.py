@@ -150,7 +150,7 @@ def test_the_age_of_a_fallback_caused_by_the_bounce_of_a_resent_mail_counts_from
 def test_the_message_of_a_fallback_started_a_second_time_says_which_channel_failed(
     system: World, deploy: Deploy
 ) -> None:
-    """A delivered resend cancels the fallback that email's failure has started. Then Teams fails, and starts it again."""
+    """A delivered resend cancels the fallback that the failed email has started. Teams fails, and starts it again."""
     deploy(["email", "teams"], "slack")
     system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     request_id = accepted(system)

@@ -274,7 +274,7 @@ A_CALL = 0.002
 
 
 def accept_many(system: World, number: int) -> None:
-    """Store requests as published, without their messages. One message in the queue keeps them from counting as lost."""
+    """Store published requests without their messages. One message in the queue keeps them from counting as lost."""
     for one in range(number):
         system.traveller.shift(0.01)
         request = AssistanceRequest(

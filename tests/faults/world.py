@@ -136,7 +136,7 @@ class World(Humans):
 
     @staticmethod
     def ended(request: Accepted) -> bool:
-        """Whether all resends are final, and the request is delivered or has failed on all channels and its fallback."""
+        """Whether all resends are final, and the request is delivered, or failed on each channel and its fallback."""
         done = {what for what, status in request.statuses.items() if status in FINAL and what != REQUEST}
         if not request.resends <= {resend for _, resend in done}:
             return False

@@ -41,7 +41,7 @@ class Stored:
 def stored(request: pytest.FixtureRequest) -> Iterator[Stored]:
     if request.param == "in memory":
         memory = MemoryTable(page=2)
-        yield Stored(in_memory(memory), lambda: [_image(record) for record in memory.stream])
+        yield Stored(in_memory(memory), lambda: [_image(record) for record in memory.streamed(0)])
         return
     with mock_aws():
         arn = create_table().latest_stream_arn
