@@ -34,7 +34,7 @@ _URL: Final = re.compile(
 
 
 def mailto(address: str) -> str | None:
-    """The address, without `mailto:`, if SES accepts its form. Nobody asks SES. None if the form is invalid."""
+    """The address itself, if SES documents its form as valid; else None. This does not call SES."""
     local, _, _ = address.rpartition("@")
     if len(address) > _MAX_ADDRESS or len(local) > _MAX_LOCAL or not _ADDRESS.fullmatch(address):
         return None
@@ -42,7 +42,7 @@ def mailto(address: str) -> str | None:
 
 
 def tel(phone: str) -> str | None:
-    """The number as one dials it: only digits, and a plus before them if it is international."""
+    """The number as it is dialled: digits, after a plus if it is international. None if the text is no number."""
     if not _NUMBER.fullmatch(phone):
         return None
     # In "+49 (0) 30 …" the zero is dialled only within the country, and then without the +49.
@@ -52,7 +52,7 @@ def tel(phone: str) -> str | None:
 
 
 def link(url: str) -> str | None:
-    """The URL, if it is absolute, uses https, and holds no credentials."""
+    """The URL, if it is absolute, uses https, and holds no credentials; else None."""
     if not _URL.fullmatch(url):
         return None
     try:

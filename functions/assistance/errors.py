@@ -4,7 +4,7 @@ from typing import Final
 
 
 class DeliveryError(Exception):
-    """A delivery failed. `code`, which logs and the API show, keeps its meaning and holds no customer's text.
+    """A delivery failed. Logs and the API show `code`: it never changes its meaning, and holds no customer's text.
 
     `retry_after`: the delay in seconds for which the provider asks, or None. `in_doubt`: True if the provider may have
     accepted the message although its answer is missing.
@@ -24,7 +24,7 @@ class RateLimited(TransientFailure):
 
 
 class RefusedInBatch(TransientFailure):
-    """The provider will never take one message with these requests. Perhaps only one of them is the cause."""
+    """The provider will never take this message, which has several requests. Perhaps only one of these is the cause."""
 
 
 class PermanentFailure(DeliveryError):

@@ -10,7 +10,7 @@ from assistance.models import AssistanceRequest
 from assistance.text import printable
 
 _SHORTER: Final = (250, 120, 60)
-"""If the facts do not fit into a message, each text is shortened to 250 characters, then to 120, then to 60."""
+"""If the facts do not fit into a message, each fact is shortened to 250 characters, then to 120, then to 60."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def conversation(request: AssistanceRequest) -> str | None:
 def shorter(request: AssistanceRequest) -> Iterator[tuple[Fact, ...]]:
     """Yields all facts of the request, then ever shorter versions of them.
 
-    A shortened text says how many characters are missing. The last version leaves out the `details`, and says how many.
+    A shortened text says how many characters are missing. The last version has no `details`, and says how many are.
     """
     everything = about(request)
     yield everything

@@ -14,7 +14,7 @@ than SQS keeps a message."""
 
 
 class Kind(StrEnum):
-    """What follows from an error for a delivery. `docs/failures.md` lists every documented error with its kind."""
+    """Whether a delivery is retried after an error, and how. `docs/failures.md` lists each documented error's kind."""
 
     PERMANENT = "permanent"  # no other attempt: the message becomes a dead letter, and the fallback is used
     TRANSIENT = "transient"  # another attempt follows: the provider has certainly not taken the message
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 def failure(
     kind: Kind, code: str, *, retry_after: float | None = None, in_doubt: bool = False
 ) -> PermanentFailure | TransientFailure:
-    """The `DeliveryError` for that kind. `in_doubt`: True if a transient failure is in doubt whatever its kind says."""
+    """The `DeliveryError` for that kind of error. `in_doubt`: True to put a `TRANSIENT` one in doubt, too."""
     match kind:
         case Kind.PERMANENT:
             return PermanentFailure(code)
@@ -44,7 +44,7 @@ class Table(NamedTuple):
 
 
 def by_code(**codes: str) -> dict[str, Kind]:
-    """The kind of each error code. `codes`: for each kind, its error codes, separated by spaces."""
+    """Map each error code to its kind. `codes`: for each kind's name, its error codes, separated by spaces."""
     return {code: Kind[kind.upper()] for kind, listed in codes.items() for code in listed.split()}
 
 
@@ -60,7 +60,7 @@ _DATES: Final = (
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """The delay in seconds for which a Retry-After header asks. None if it is unreadable, as if it were missing.
+    """The delay, from 1 to 1,800 seconds, for which a Retry-After header asks. None if the header is unreadable.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """

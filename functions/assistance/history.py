@@ -25,7 +25,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One request on one channel, or one resend of it. Times are RFC 3339."""
+    """A delivery as it is shown: of one request on one channel, or one resend of it. Times are RFC 3339."""
 
     channel: Channel
     status: Status
@@ -59,7 +59,7 @@ class RequestRecord:
 
     @property
     def status(self) -> Status:
-        """The request's status."""
+        """The request's status: `published` if it has been published and no attempt has begun."""
         status = self.record.status
         return Status.PUBLISHED if status is Status.ACCEPTED and self.published_at else status
 
@@ -80,7 +80,7 @@ class RequestRecord:
 
 
 def published_at(marked: str | None, record: Record) -> str | None:
-    """When the request was first published. `marked`: the time in the table; an attempt may be earlier than it."""
+    """When the request was first published: at `marked` (the time in the table), or before an earlier attempt."""
     if marked is None:
         return None
     attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)
@@ -100,7 +100,7 @@ def fallback_of(delivery: domain.Delivery) -> Fallback | None:
 
 
 def resend_of(delivery: domain.Delivery) -> str | None:
-    """The id of the operator's resend, if the delivery is one."""
+    """The id of the operator's resend. None if the delivery is no resend."""
     return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
 
 
@@ -110,7 +110,7 @@ def untaken_of(delivery: domain.Delivery) -> Untaken | None:
 
 
 def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
-    """What the channel needs to send this delivery. The engine adds `doubts`, `refused_in_batch` and `ttl`."""
+    """The values with which a channel sends this delivery. The engine adds `doubts`, `refused_in_batch` and `ttl`."""
     cause = delivery.cause
     return Outgoing(
         request,
@@ -123,7 +123,7 @@ def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoi
 
 
 def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
-    """The delivery as it is shown. `dropped`: True if no attempt follows, because a human has taken the request."""
+    """The delivery, in the form that is shown. `dropped`: True if no attempt follows: a human has taken the request."""
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
     taken = [attempt for attempt in attempts if attempt.outcome is Outcome.DELIVERED]
     errors = [attempt.error for attempt in attempts if attempt.error]

@@ -26,7 +26,7 @@ Moment = Annotated[
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"),
     AfterValidator(_moment),
 ]
-"""A time exactly as `clock.timestamp` writes it, so that the order of such texts is the order of their times."""
+"""An RFC 3339 time in UTC with milliseconds, as `clock.timestamp` writes it. So the texts sort by their times."""
 Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS)]
 Channels = Annotated[tuple[Channel, ...], Field(min_length=1)]
 
@@ -81,7 +81,7 @@ class AssistanceRequest(Model):
         return self.model_copy(update={"description": "", "customer": None, "conversation_url": None, "details": ()})
 
     def summary(self, status: Status) -> dict[str, Any]:
-        """What the API and callbacks say of the request, without the customer's texts."""
+        """The members by which the API and callbacks describe the request, without the customer's texts."""
         return {
             "id": self.id,
             "topic": self.topic,
@@ -91,7 +91,7 @@ class AssistanceRequest(Model):
         }
 
     def summary_with_reference(self, status: Status) -> dict[str, Any]:
-        """As `summary`, plus the bot's `reference` if there is one: some bots know the request by nothing else."""
+        """The members of `summary`, and the bot's `reference`, if any: some bots know the request only by that."""
         return self.summary(status) | ({} if self.reference is None else {"reference": self.reference})
 
 
@@ -149,7 +149,7 @@ class Message(Model):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request for a channel to send."""
+    """A request that a channel must send, with the reason and with earlier attempts in doubt."""
 
     request: AssistanceRequest
     doubts: tuple[Attempt, ...] = ()  # the earlier attempts whose messages may have arrived: first search for them
@@ -163,5 +163,5 @@ class Outgoing:
 
     @property
     def alone(self) -> bool:
-        """Whether the request must go in a message of its own: for a resend, or after a refusal with other requests."""
+        """Whether the request goes in a message of its own: it is a resend, or was refused together with others."""
         return self.refused_in_batch or bool(self.resend)

@@ -89,7 +89,7 @@ def place(topic: str, channel: Channel) -> Place | None:
 
 
 def topics() -> str:
-    """The current topics, as in `'pricing', 'sales' or 'support'`."""
+    """The current topics in one text, such as `'pricing', 'sales' or 'support'`."""
     *others, last = (f"'{topic}'" for topic in routes())
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -114,6 +114,6 @@ class RetryPolicy:
     doubt_delay: int = 30
 
     def ceiling(self, attempt: int) -> int:
-        """The longest delay after the failed attempt with this number, counted from 1."""
+        """The longest random delay, in seconds, after the failed attempt with this number, counted from 1."""
         growth: int = 3 ** min(attempt - 1, 10)
         return min(self.max_delay, self.first_delay * growth)

@@ -60,7 +60,7 @@ def token(link: Link, keys: Sequence[bytes]) -> str:
 
 
 def opened(token: str, keys: Sequence[bytes], now: int) -> Link:
-    """The content of a token. `now` is in seconds since 1970. Raises `BadLink` if none of the keys has signed it."""
+    """The content of a token. Raises `BadLink` if it expired before `now` (seconds since 1970), or no key signed it."""
     try:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except ValueError:

@@ -9,9 +9,9 @@ UNAVAILABLE = "take_secret_unavailable"
 
 
 def take_url(outgoing: Outgoing, page: str, secret_arn: str) -> str | None:
-    """The URL of the page on which a human takes the request. None if the stage has no such page (`page` is empty).
+    """The URL on which a human takes the request: `page` and a token. None if `page` is empty: the stage has no page.
 
-    `page` is the beginning of all such URLs. Raises a `TransientFailure` if the secret can't be used.
+    Raises a `TransientFailure` if the secret can't be used.
     """
     if not page or outgoing.delivery is None or outgoing.ttl is None:
         return None

@@ -65,7 +65,7 @@ def _client(service: str, config: Config | None = None) -> Any:  # noqa: ANN401
 
 
 class _WhenUsed:
-    """Stands for a client, and makes it at its first use."""
+    """Stands for a client, and creates the client when it is first used."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = cache(make)
@@ -84,7 +84,7 @@ def when_used(make: Callable[[], Client]) -> Client:
 
 
 def table(name: str) -> Table:
-    """The application's table."""
+    """The application's table, whose operations take and return plain Python values."""
     return dynamodb.table(_client("dynamodb"), name)
 
 
@@ -109,7 +109,7 @@ def ses() -> SESV2Client:
 
 
 def error_code(error: Exception) -> str:
-    """AWS's error code; `http_` and the status if AWS gave no code; the exception's type if there was no answer."""
+    """AWS's error code, or else `http_503`, say. `unexpected_answer` for a broken answer, the type if there is none."""
     match error:
         case ClientError(response={"Error": {"Code": str(code)}}) if _CODE.fullmatch(code):
             return code

@@ -73,7 +73,7 @@ def _number(text: str) -> Decimal:
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
-    """The operations on a table, with plain values. From now on the client itself also accepts and returns these."""
+    """The operations on a table, with plain values. This changes the client: it takes and returns plain values, too."""
     client.meta.events.register("provide-client-params.dynamodb", _to_notation, unique_id="to-notation")
     client.meta.events.register("after-call.dynamodb", _to_plain, unique_id="to-plain")
     operations = ("put_item", "get_item", "update_item", "delete_item", "query")

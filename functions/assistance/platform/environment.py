@@ -10,14 +10,14 @@ from assistance.platform import startup
 
 
 class Environment(BaseModel):
-    """Each field holds the environment variable with its name in capitals. pydantic-settings would load slowly."""
+    """Settings from environment variables, which are named like the fields. pydantic-settings would load slowly."""
 
     # A validation error would quote the environment, which holds the function's credentials.
     model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
     @classmethod
     def read(cls) -> Self:
-        """The validated variables. Raises `InvalidSettings`. Call it at the first event: it also ends the start-up."""
+        """The validated settings. Raises `InvalidSettings`. Call this at the first event: it also ends the start-up."""
         startup.turn_gc_on()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})

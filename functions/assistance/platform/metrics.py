@@ -42,7 +42,7 @@ class Tally:
         self._values: list[tuple[Metric, float, frozenset[tuple[str, str]]]] = []
 
     def add(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
-        """Add a value to a metric. Appending to a list is atomic."""
+        """Add a value to a metric. Several threads may do so, because appending to a list is atomic."""
         self._values.append((metric, value, frozenset(dimensions.items())))
 
     def failed(self, channel: Destination, topic: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Which IP addresses are public, and which host names may be. `ipaddress` has other lists in each version of Python."""
+"""Says which IP addresses are public, and which host names may be. The lists in `ipaddress` vary by Python version."""
 
 import re
 from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network

@@ -22,7 +22,7 @@ def secrets() -> SecretsProvider:
 
 
 def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: bool = False) -> Value:
-    """What `read` makes of a secret's text, cached unless `fresh`. Raises a `TransientFailure` (`unavailable`)."""
+    """Parse a secret's text by `read`. The text is cached unless `fresh`. Raises `TransientFailure(unavailable)`."""
     try:
         return read(text(secrets().get(arn, max_age=MAX_AGE_SECONDS, force_fetch=fresh)))
     except GetParameterError as error:

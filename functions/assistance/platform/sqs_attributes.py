@@ -12,7 +12,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,13}")
 
 
 def number(value: object) -> int | None:
-    """The number in a text from SQS. None if the value is no such text."""
+    """The number that a text from SQS holds. None if the value is anything else."""
     return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
 
 
@@ -27,7 +27,7 @@ def named_channels(record: "SQSRecord") -> frozenset[str] | None:
     """The channels in the message attribute by which SNS filters. None if the attribute is missing or unreadable.
 
     A subscription with raw delivery passes SNS's attributes on to SQS. A message that an operator or version 1 has put
-    into a queue has none.
+    into a queue has no attributes.
     https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
     """
     attributes = record.get("messageAttributes")

@@ -7,7 +7,7 @@ gc.disable()
 
 
 def turn_gc_on() -> None:
-    """Turn the garbage collector on. It ignores all objects that exist by now."""
+    """Turn the garbage collector on. It never scans the objects that exist by now."""
     # https://docs.python.org/3/library/gc.html#gc.freeze
     gc.freeze()
     gc.enable()

@@ -37,7 +37,7 @@ def current() -> str | None:
 
 @contextmanager
 def continuing(header: str | None) -> Iterator[None]:
-    """Inside the `with` block, this thread publishes with that trace header; with none of ours if `header` is None."""
+    """Inside the `with` block, this thread publishes with that trace header, or if it is None, without one of a bot."""
     token = _continued.set(header)
     try:
         yield

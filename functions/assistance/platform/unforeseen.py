@@ -10,11 +10,11 @@ from assistance.platform.observability import logger
 
 
 class Unforeseen(Exception):
-    """A handler raises this instead of an unforeseen exception, since Lambda logs messages. Its text is the type."""
+    """Replaces an unforeseen exception, whose message Lambda would log. Its text is that exception's type."""
 
 
 def log(error: BaseException, **about: object) -> None:
-    """Log the exception's code and type, and the file, line and function of each frame."""
+    """Log the exception's code and type, the file, line and function of each frame, and the fields `about`."""
     code = error_code(error) if isinstance(error, AWS_ERRORS) else "unexpected_error"
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     logger.error("unhandled", extra={**about, "error_code": code, "error_type": type(error).__name__, "frames": frames})

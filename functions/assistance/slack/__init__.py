@@ -1,1 +1,1 @@
-"""The Slack messages that show requests. One function posts them, and another updates them when a human takes one."""
+"""Slack messages that show requests. One function posts them, another updates one if a human takes a request in it."""

@@ -1,6 +1,6 @@
 """Slack's blocks, within their limits: https://docs.slack.dev/reference/block-kit/blocks.
 
-Their kinds of text: https://docs.slack.dev/reference/block-kit/composition-objects/text-object.
+The kinds of text in a block: https://docs.slack.dev/reference/block-kit/composition-objects/text-object.
 """
 
 import re
@@ -57,13 +57,13 @@ def _characters(part: Any) -> int:  # noqa: ANN401
 
 
 def escape(text: str) -> str:
-    """Escape for Slack, so that `<!channel>` notifies nobody."""
+    """Escape a text for Slack, so that `<!channel>` in it notifies nobody."""
     # https://docs.slack.dev/messaging/formatting-message-text#escaping
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def split(text: str, limit: int = MAX_TEXT_CHARACTERS) -> list[str]:
-    """The escaped text, in pieces of at most `limit` characters. No escape sequence is cut, no visible text lost."""
+    """Escape a text, and cut it into pieces of at most `limit` characters, but never inside an escape sequence."""
     pieces = [""]
     for character in text:
         escaped = escape(character)
@@ -80,7 +80,7 @@ def plain(escaped: str) -> Block:
 
 
 def marked(mrkdwn: str) -> Block:
-    """A text with markup that we write. Any other text in it must satisfy `no_markup`."""
+    """A text with our markup. Other people's text in it must satisfy `no_markup`, or come from `name` or `link`."""
     # `verbatim` keeps Slack from turning words into links and mentions, such as a customer's name @here.
     return {"type": "mrkdwn", "text": mrkdwn, "verbatim": True}
 
@@ -91,17 +91,18 @@ def no_markup(text: str) -> bool:
 
 
 def name(text: str) -> str:
-    """A colleague's name, for a `marked` text: without the characters that Slack reads as emphasis or emoji."""
+    """A colleague's name for use in a `marked` text: without the characters that Slack reads as emphasis or emoji."""
     return escape(_MARKUP.sub("", text))
 
 
 def link(url: str, text: str) -> str:
-    """A link, for a `marked` text. Our URLs, and those that `contact.link` accepts, contain no `|` and no `>`."""
+    """A link for use in a `marked` text. `url` contains no `|` and no `>`: it is ours or comes from `contact.link`."""
     return f"<{escape(url)}|{escape(text)}>"
 
 
 def moment(at: datetime, *, day: bool = True) -> str:
-    """A time in each reader's time zone: https://docs.slack.dev/messaging/formatting-message-text#date-formatting."""
+    """A time, with the date if `day`, as a text that Slack shows in each reader's time zone."""
+    # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     shown, old_clients = ("{date_short_pretty}, {time}", "%Y-%m-%d %H:%M") if day else ("{time}", "%H:%M")
     return f"<!date^{int(at.timestamp())}^{shown}|{at.astimezone(UTC):{old_clients}} UTC>"
 
@@ -141,12 +142,12 @@ def in_sections(texts: Sequence[Block]) -> list[Block]:
 
 
 def opens(url: str) -> Block:
-    """The button that opens the conversation. Slack may report its press, and takes URLs of 3,000 characters."""
+    """The button that opens the conversation. Slack may report its press, and allows URLs of 3,000 characters."""
     return {"type": "button", "text": plain("Open conversation"), "action_id": "open_conversation", "url": url}
 
 
 def takes(request_id: str, delivery: str, *, taken: bool) -> Block:
-    """The button by which a human takes the request, or by which the human who has taken it releases it."""
+    """The button that takes the request or, if a human has taken it (`taken`), releases it."""
     text, action = ("Release", RELEASE) if taken else ("I'll take it", TAKE)
     # Leave out members that have Slack's default value: a digest has many buttons, and a message's size is limited.
     label = {"type": "plain_text", "text": text}

@@ -20,7 +20,7 @@ MAX_BLOCKS: Final = 50
 MAX_MESSAGE_CHARACTERS: Final = 13_300
 """The limit on all blocks together, as `blocks.size` counts: below 13,422, the least that Slack was seen to refuse."""
 MAX_TITLE_CHARACTERS: Final = 75
-"""The longest title of a digest. The title leaves less room for the entries."""
+"""The longest title of a digest, in characters. A longer one would leave less room for the entries."""
 PREVIEW_CHARACTERS: Final = 120
 SAME_DAY: Final = timedelta(hours=12)
 """If the request was accepted at most this long before the message is posted, its time is shown without the date."""
@@ -32,7 +32,10 @@ DIGEST_EVENT: Final = "assistance_requests"
 def digests(
     outgoing: Sequence[Outgoing], at: datetime, *, take: bool = False, room: int = MAX_MESSAGE_CHARACTERS
 ) -> Iterator[list[Outgoing]]:
-    """Divide requests into few messages, oldest first. Those in doubt get messages of their own. See `compose`."""
+    """Divide requests into few messages, oldest first. Requests in doubt share no message with other requests.
+
+    `at`: when they are posted. `take`: True if each has a button by which a human takes it. `room`: the blocks' limit.
+    """
     look = _EntryStyle(at, has_topics=_has_topics(outgoing))
     title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])
     for in_doubt in (False, True):
@@ -84,9 +87,8 @@ def compose(
 ) -> dict[str, Any]:
     """The arguments of `chat.postMessage` for these requests: text, blocks, and metadata for the search for them.
 
-    `at`: when they are posted. `take`: True if humans can take requests, so that each has a button for it. `taken`: the
-    takes of requests, by the request's id. `room`: the limit on the blocks' size, in the characters that `blocks.size`
-    counts.
+    `at`: when they are posted. `take`: True if each has a button by which a human takes it. `taken`: the takes that are
+    in force, by the request's id. `room`: the limit on the blocks, in the characters that `blocks.size` counts.
     """
     shown = sorted(outgoing, key=_age)
     if len(shown) == 1:
@@ -114,7 +116,7 @@ def _notification(request: AssistanceRequest) -> str:
 
 
 def _title(shown: Sequence[Outgoing]) -> str:
-    """How many requests there are of each topic. Topics that do not fit into the title are counted as others."""
+    """A digest's title: how many requests there are of each topic. Topics that do not fit in are counted as others."""
     counts = Counter(heading(one.request.topic) for one in shown).most_common()
     if len(counts) == 1 and len(escape(title := f"{len(shown)} new {counts[0][0]} requests")) <= MAX_TITLE_CHARACTERS:
         return title
@@ -172,7 +174,7 @@ def _has_topics(shown: Sequence[Outgoing]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _EntryStyle:
-    """How the entries of a digest are shown. If a digest is too large for Slack, some of this is turned off."""
+    """How the entries of a digest are shown. If a digest is too large for Slack, `dividers` and `taken_ids` are off."""
 
     at: datetime  # when the message is posted
     has_topics: bool  # True if each entry names its topic
@@ -198,7 +200,7 @@ def _digest(
 def _entry(outgoing: Outgoing, look: _EntryStyle, *, take: bool, taken: Take | None) -> list[Block]:
     """The blocks of one request in a digest. Its first field is ours, so that no customer's text can pretend to be it.
 
-    A block can have one button. If that is for taking the request, the conversation gets a link instead of a button.
+    A block can have one button. If that button takes the request, a link opens the conversation.
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
     drawn, texts, more = _description(request), [marked(_about(request, look, taken))], []
@@ -223,7 +225,7 @@ def _entry(outgoing: Outgoing, look: _EntryStyle, *, take: bool, taken: Take | N
 
 
 def _about(request: AssistanceRequest, look: _EntryStyle, taken: Take | None) -> str:
-    """The first field of an entry: the topic, when it was accepted or who has taken it, the customer, and the id."""
+    """An entry's first field: topic, when the request was accepted or who has taken it, the customer, and the id."""
     # A customer's name gets the label "From", since a name such as "Taken by Anna" must not look like our own text.
     customer = [
         blocks.link(it.href, it.text) if it.href else f"From {it.text}"

@@ -1,4 +1,4 @@
-"""Turns a record into an item, and back. The item keeps what a later version has added to it."""
+"""Turns a record into an item, and back. The item keeps members that a later version of this code has added."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -22,7 +22,7 @@ _INDEXED: Final = frozenset({schema.OUTBOX_SHARD, schema.DUE_SHARD, schema.DUE_A
 
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
-    """The item that replaces `before`; {} if there is none yet. Raises `Unreadable` if `record_of` would reject it."""
+    """The record's item, to replace `before` (if any, else {}). Raises `Unreadable` if `record_of` would reject it."""
     document = _adapter().dump_python(_checked(record), mode="json", exclude_defaults=True, exclude={schema.VERSION})
     item = {name: value for name, value in before.items() if name not in _INDEXED} | {
         schema.PARTITION_KEY: request_id,

@@ -18,7 +18,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=MAX_SECONDS * 1_000)]
 
 
 class Accepted(Model):
-    """What a request item holds besides the bot's request. `caller`: the id of the bot's API key."""
+    """The attributes of a request item besides the bot's request. `caller`: the id of the bot's API key."""
 
     channels: Channels
     fallback_channel: Channel | None = None
@@ -51,18 +51,18 @@ def readable() -> Iterator[None]:
 
 
 def checked(model: type[_Read], item: Item) -> _Read:
-    """The attributes of the item that the model names, validated. Raises `Unreadable`."""
+    """Validate those attributes of the item for which the model has a field. Raises `Unreadable`."""
     with readable():
         return model.model_validate(item)
 
 
 def key_of(item: Item) -> dict[str, str]:
-    """The key of an item, which may be unreadable."""
+    """The key of an item, even if other attributes of the item are unreadable."""
     return {name: str(item.get(name)) for name in (PARTITION_KEY, SORT_KEY)}
 
 
 def plain(item: Item) -> Item:
-    """An item in DynamoDB's notation, which stream records and failed conditions use. Raises `Unreadable`."""
+    """Convert an item from DynamoDB's notation, which stream records and failed conditions use. Raises `Unreadable`."""
     try:
         return {name: dynamodb.plain(value) for name, value in item.items()}
     except (TypeError, ValueError):

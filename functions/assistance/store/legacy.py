@@ -23,7 +23,7 @@ from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
 REOPENED_PREFIX: Final = "REOPENED#"
-"""The sort key of a version 1 item in the ledger's partition. It says that a finished request is being sent again."""
+"""How a sort key of version 1 begins that names a finished request which is being sent again."""
 
 
 def _result(value: object) -> object:
@@ -85,7 +85,7 @@ class LegacyEntry(Model):
 
 
 def callback_of(item: Item) -> tuple[Message, str]:
-    """The callback that version 1 put into the outbox at a delivery's end, and that time. Raises `Unreadable`."""
+    """The callback that version 1 put into the outbox at a delivery's end, and when it did so. Raises `Unreadable`."""
     kept = checked(_Outboxed, item)
     if not (kept.delivered_at or kept.failed_at):
         raise Unreadable("a callback without a final status")
@@ -128,7 +128,7 @@ def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
 
 
 def known_to(message: Message, destination: Destination, record: Record) -> tuple[Record, str]:
-    """The delivery that a message of version 1 asks for: the record with this delivery, and the delivery's name."""
+    """The record with the delivery that a message of version 1 asks for, and this delivery's name."""
     if message.ended_at:
         name = f"{CALLBACK}-{message.ended_at}" + (f"#{message.ended}" if message.ended else "")
         if record.end is None:
@@ -148,7 +148,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
 
 
 def _with_failure(record: Record, stands_in: Fallback) -> Record:
-    """The record with the failed attempt that led to this fallback, unless that channel already has a final status."""
+    """The record with the failed attempt that led to this fallback, unless the failed channel has a final status."""
     own = record.delivery(str(stands_in.failed_channel))
     if own is None or own.final:
         return record
@@ -158,7 +158,7 @@ def _with_failure(record: Record, stands_in: Fallback) -> Record:
 
 
 def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
-    """Up to when version 1 has checked new requests, and the ids of the unfinished ones. Raises `Unreadable`."""
+    """Up to when version 1 has checked new requests, and the ids that it watches. Raises `Unreadable`."""
     until, watched = "", list[str]()
     for item in items:
         if (sort_key := str(item[SORT_KEY])).startswith(REOPENED_PREFIX):
@@ -203,7 +203,7 @@ def _deliveries(kept: _Delivery, record: Record) -> list[Delivery]:
 
 
 def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
-    """The attempts in the timeline, completed from the item's other attributes."""
+    """The attempts in version 1's timeline, completed from the other attributes of its item."""
     delivered_at, failed_at = _ms(kept.delivered_at), _ms(kept.failed_at)
     bounced_at = failed_at if (failed_at or 0) > (delivered_at or 0) else None
     attempts: list[Attempt] = []

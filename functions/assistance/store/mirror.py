@@ -20,7 +20,7 @@ _ENTRY = frozenset({OUTBOX_SHARD, "outbox_channels", "outbox_since", CREATED_AT,
 
 
 def items_of(request_id: str, before: Record, after: Record, olds: Mapping[str, Item]) -> Iterator[dict[str, Any]]:
-    """Version 1's items for the changed deliveries: one a channel, with its resends. `olds`: the previous ones."""
+    """Version 1's items for destinations with changed deliveries. `olds`: its present items, by their sort keys."""
     changed = {each.destination for each in after.deliveries if each != before.delivery(each.name)}
     for delivery in after.deliveries:
         sort_key = _sort_key(delivery)

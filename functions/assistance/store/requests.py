@@ -90,7 +90,7 @@ class Requests:
         return request_of(earlier), earlier.get(schema.CREATED_AT) != request.created_at
 
     def get(self, request_id: str) -> RequestRecord | None:
-        """A request and its history, by one strongly consistent query. Raises `Unreadable`."""
+        """A request with its history, by one strongly consistent query; None if there is none. Raises `Unreadable`."""
         items = self.items.of(request_id)
         try:
             return self.from_items(items)
@@ -98,7 +98,7 @@ class Requests:
             raise Unreadable(f"{request_id}: {error}") from None
 
     def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
-        """The requests with these ids; None if expired. Raises `Unreadable`.
+        """The requests with these ids, in the same order; None for each that has expired. Raises `Unreadable`.
 
         Version 1's attempts at a request that this version has accepted are left out.
         """
@@ -137,7 +137,7 @@ class Requests:
     def change(
         self, request_id: str, event: Callable[[Record], tuple[Record, Answer]], known: Stored | None = None
     ) -> tuple[Stored, Answer]:
-        """Apply an event to a record, and write it if the event changed it. Returns it with the event's answer.
+        """Apply an event to a record, and write the record if it has changed. Returns it, and the event's answer.
 
         `known`: the record as the caller has read or computed it; None to read it first. If another writer has changed
         the record meanwhile, the event is applied again, to that writer's record. Raises `RequestGone` or `Unreadable`.
@@ -160,7 +160,7 @@ class Requests:
         raise TableUnavailable("conflict")
 
     def update(self, request_id: str, event: Callable[[Record], Record], known: Stored | None = None) -> Stored:
-        """Like `change`, for an event without an answer."""
+        """Apply an event, and write the record if it changed. `known`: as the caller has read it; None to read it."""
         return self.change(request_id, lambda record: (event(record), None), known)[0]
 
     def erase_texts(self, request_id: str, record: Record) -> None:
@@ -224,7 +224,7 @@ def _is_ours(items: list[Item]) -> bool:
 
 
 def _in_item(item: Item, new: Record) -> Stored:
-    """The record in the item: `new` if the item is {} or of an earlier request. Raises `RequestGone` if of a later."""
+    """The record in the item; `new` if that is {} or an earlier request's. Raises `RequestGone` if a later one's."""
     if not item:
         return Stored(new, new, {})
     existing = codec.record_of(item)
@@ -235,6 +235,6 @@ def _in_item(item: Item, new: Record) -> Stored:
 
 
 def stored_in(item: Item) -> Stored:
-    """The record in an item, if the request item was not read. Raises `Unreadable`."""
+    """The record in an item, for a caller that has not read the request item. Raises `Unreadable`."""
     record = codec.record_of(item)
     return Stored(record, replace(record, deliveries=(), outbox=(), version=0), item)

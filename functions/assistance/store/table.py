@@ -34,7 +34,7 @@ class Items:
         return self._put(item, free, schema.TTL, expired_at)
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Like `add`, if the key's item has this version. If no item has the key, returns {}."""
+        """Replace the item with this version and return None. If it has another, return it; if there is none, {}."""
         return self._put(item, "#name = :value", schema.VERSION, version)
 
     def put(self, item: Item) -> None:
@@ -72,7 +72,7 @@ class Items:
         return list(answer["Items"])
 
     def get(self, key: dict[str, str]) -> Item | None:
-        """One item, by a strongly consistent read."""
+        """The item with this key, by a strongly consistent read; None if there is none."""
         with _unavailable_on_aws_errors():
             return self.table.get_item(Key=key, ConsistentRead=True).get("Item")
 
@@ -91,7 +91,7 @@ class Items:
         return found
 
     def mark_published(self, key: Mapping[str, str], channels: Sequence[str], now: str) -> None:
-        """Remove an item from the outbox if it is there for these channels, and note the first publication."""
+        """Remove an item from the outbox if it is in it for these channels, and note when it was first published."""
         self._update(
             Key=key,
             UpdateExpression=f"SET {schema.PUBLISHED_AT} = if_not_exists({schema.PUBLISHED_AT}, :now) "
@@ -112,7 +112,7 @@ class Items:
         )
 
     def _update(self, **call: Any) -> None:  # noqa: ANN401
-        """Update an item, unless the call has a condition and it fails."""
+        """Update an item. Changes nothing if the call's condition fails."""
         with _unavailable_on_aws_errors(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
             self.table.update_item(**call)
 
@@ -166,7 +166,7 @@ class Items:
             order["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def store_progress_for_version_1(self, looked_until: str, until: str) -> None:
-        """Write version 1's item, so that after a rollback it checks only requests accepted from `until` on.
+        """Write an item for version 1, which after a rollback then checks only requests accepted from `until` on.
 
         `looked_until`: up to when this version has checked new requests.
         """
