@@ -31,7 +31,7 @@ def addresses(values: Iterable[str]) -> None:
 
 
 def domain(value: str | None) -> str | None:
-    """Return the domain in lower case. Raises `ValueError` if no email address can have this domain."""
+    """Return the domain in lower case; None stays None. Raises `ValueError` if no email address can have the domain."""
     if value is None or contact.mailto(f"a@{value}"):
         return value and value.lower()
     raise ValueError("this is not a domain like your.org" if value.isascii() else _PUNYCODE)

@@ -42,14 +42,14 @@ _RESPONSES: Final = (
 )
 # A quota lasts a day, so a bot that has used it up is asked to try again once an hour.
 _RETRY_AFTER: Final = {"THROTTLED": 1, "QUOTA_EXCEEDED": 3_600, "INTEGRATION_FAILURE": 2, "INTEGRATION_TIMEOUT": 2}
-"""The header Retry-After in seconds, by type of response."""
+"""The header Retry-After in seconds, by API Gateway's type of an error response."""
 
 _REFERENCE: Final = ("openapi.json", "docs")
 """Paths that are served without a key: they describe the API, and contain no customer's data."""
 
 _BY_SLACK: Final = ("slack/interactions/POST",)
 _BY_LINK: Final = ("take/{token}/GET", "take/{token}/POST")
-"""Methods without a key: their function checks a signature instead. See `add_route`."""
+"""Methods without an API key: their function checks a signature, Slack's or the link's. `Api.add_route` adds them."""
 
 # The log contains no body, query string, header or actual path, which may hold secrets. The variables of $context:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
@@ -180,15 +180,15 @@ class Api(Construct):
     def public_url(self) -> str:
         """The API's URL for links in messages, without a slash at the end.
 
-        It refers to no API Gateway stage resource. So CloudFormation can update the functions with this URL before the
-        API.
+        The URL refers to no resource of an API Gateway stage. So CloudFormation can update the functions that contain
+        the URL before the API.
         """
         stack, config = Stack.of(self), self._config
         own = f"https://{self.rest.rest_api_id}.execute-api.{stack.region}.{stack.url_suffix}/{config.stage}"
         return config.public_url or config.domain_url or own
 
     def add_route(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
-        """Let a function answer calls without a key. `why`: how the function authenticates the caller."""
+        """Let a function answer calls to `path` that have no API key. `why`: how it authenticates them, for checkov."""
         resource = self.rest.root.resource_for_path(path)
         for name in methods:
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
@@ -196,7 +196,7 @@ class Api(Construct):
             skip_checkov(method, "CKV_AWS_59", why)
 
     def _called(self, config: Config) -> lambda_.IFunction:
-        """The function, or with SnapStart an alias of its newest version: only published versions have a snapshot.
+        """Return the function to call, or with SnapStart an alias of its newest version: only versions have a snapshot.
 
         Ids stay unique with snapshots, because their random bits come from the operating system and not from a
         generator whose state a snapshot would copy.
@@ -213,7 +213,7 @@ class Api(Construct):
         return group
 
     def _account(self) -> Construct:
-        """Create the account's setting for API Gateway's logs, and its role.
+        """Create the AWS account's setting that lets API Gateway write logs, and the role for it.
 
         Both are kept if the stack is deleted, because other APIs of the account may use them.
 

@@ -21,14 +21,15 @@ from infra.stages import InvalidConfig, settings  # noqa: E402
 def new_app(context: Mapping[str, Any] | None = None, directory: str | None = None) -> App:
     """An app with the context of cdk.json, whose feature flags must also apply when the CDK CLI does not run the app.
 
-    Values from the CLI and from `context` override those of cdk.json.
+    Values from the CLI and from `context` override those of cdk.json. `directory`: the output folder, by default the
+    CDK's.
     """
     defaults = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
     return App(context={**defaults, **(context or {})}, outdir=directory)
 
 
 def build(app: App, config: Config) -> AssistanceStack:
-    """Add the stack of this configuration to the app."""
+    """Add the stack of this configuration to the app. Raises `InvalidConfig` for a wrong AWS account or region."""
     if config.local:
         # The local emulator has no bootstrap stack whose version could be checked.
         environment = Environment(account="000000000000", region="us-east-1")

@@ -25,13 +25,13 @@ DEPENDENCIES: Final = ROOT / ".build" / "dependencies"
 NO_BYTE_CODE: Final = shutil.ignore_patterns("__pycache__")
 
 SERVICES: Final = frozenset({"dynamodb", "secretsmanager", "sesv2", "sns", "sqs"})
-"""The AWS services that the functions call. botocore's descriptions of the other services, 25 MB, are left out."""
+"""The AWS services that the functions call. Bundles leave out botocore's descriptions of all other services, 25 MB."""
 ENDPOINTS: Final = frozenset({"dynamodb", "email", "secretsmanager", "sns", "sqs"})
-"""The same services by their names in botocore's `endpoints.json`, where SES is called `email`."""
+"""The AWS services that the functions call, by their names in botocore's `endpoints.json`, where SES is `email`."""
 
 
 class BundlingFailed(Exception):
-    """The bundle could not be built. The exception's text says what to do."""
+    """The bundle could not be built. The exception's text says why."""
 
 
 def build(folder: str, output: Path, python_version: str, *, platform: str | None = PLATFORM) -> None:
@@ -45,10 +45,10 @@ def build(folder: str, output: Path, python_version: str, *, platform: str | Non
 
 
 def dependencies(pinned: str, python_version: str, platform: str | None) -> Path:
-    """The directory with the needed files of these packages, compiled; made once for each set of requirements.
+    """Return a directory with the needed files of these packages, compiled. Each set of packages is installed once.
 
-    `pinned`: the requirements with hashes. They include botocore, although Lambda's runtime has one, so that the tested
-    version runs.
+    `pinned`: the requirements with hashes, from `locked`. They include botocore, although Lambda's runtime has one, so
+    that the tested version runs. `platform`: Lambda's, or None for this machine.
     https://docs.aws.amazon.com/lambda/latest/dg/python-package.html
     """
     made_of = (pinned, python_version, str(platform), compiler(python_version) or "", Path(__file__).read_text("utf-8"))
@@ -97,7 +97,7 @@ def requirements(folder: str) -> str:
 
 
 def group(folder: str) -> str:
-    """The dependency group named after the function's folder, or `consumer` if there is none."""
+    """The dependency group in pyproject.toml with the folder's name, or `consumer` if no group has this name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     name = folder.replace("_", "-")
     return name if name in project["dependency-groups"] else "consumer"
@@ -123,7 +123,7 @@ def compiler(python_version: str) -> str | None:
 
 
 def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
-    """Return the names in a directory to leave out: files that differ between machines, or that no function reads."""
+    """Return those of `names`, a directory's files, to leave out: they differ by machine, or no function reads them."""
     where = Path(directory).relative_to(installed).as_posix()
     if where == ".":
         # Scripts in `bin` contain the path of this machine's Python. `slack` is the former name of `slack_sdk`.
@@ -141,9 +141,9 @@ def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
 
 
 def _shorten(data: Path) -> None:
-    """Remove from botocore's data what no client needs. Loading these parts took a quarter of a client's start.
+    """Remove the parts of botocore's data that no client needs. Loading them took a quarter of a client's start time.
 
-    These parts are the documentation of each shape, and the endpoints of services that we don't call. The remaining
+    The parts are the documentation of each shape, and the endpoints of services that we don't call. The remaining
     files are stored decompressed, because the bundle's zip compresses them anyway.
     """
     for packed in data.rglob("*.json.gz"):
@@ -173,9 +173,10 @@ def _undocumented(description: Any) -> Any:  # noqa: ANN401
 
 
 def _compile(python_version: str, root: Path, *paths: Path) -> None:
-    """Compile the Python files, with the paths that they have in Lambda.
+    """Compile the Python files in `paths`. The byte code names them by their paths in Lambda, not by those in `root`.
 
-    Byte code is checked by a hash and not by the source's time, because files in a zip have other times.
+    Python runs the byte code without comparing it to the source ("unchecked-hash"). By default Python compares the
+    source's time, which is another one in a zip.
 
     https://docs.python.org/3/reference/import.html#pyc-invalidation
     """

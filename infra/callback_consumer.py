@@ -14,7 +14,7 @@ from infra.table import Table
 
 
 class CallbackConsumer(ChannelConsumer):
-    """The consumer, and a secret with one signing key in it.
+    """The callback's consumer, and a secret with one generated key that signs callbacks.
 
     A signing key is 24 to 64 bytes in Base64. The generated 44 letters and digits are valid Base64, for 33 bytes.
     """

@@ -19,7 +19,7 @@ from infra.table import Table
 
 
 class ChannelConsumer(Construct):
-    """The resources of one channel, from the SNS topic to the consumer. `environment`: variables only for this one."""
+    """The resources of one channel, from the SNS topic to the consumer. `environment`: its consumer's own variables."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class ChannelConsumer(Construct):
         )
 
     def read(self, secret: secretsmanager.CfnSecret, *, output: str) -> None:
-        """Let the function read a secret, and add an output with the secret's ARN."""
+        """Let the consumer's function read a secret. Adds the stack output named `output`, with the secret's ARN."""
         secret.apply_removal_policy(self._removal_policy)
         skip_checkov(secret, "CKV_AWS_149", "It is encrypted with AWS's managed key, which no other account can use.")
         may_read(self.function, secret)

@@ -31,7 +31,7 @@ _P99: Final = cloudwatch.Stats.percentile(99)
 def topics_of(channel: Destination, routes: Mapping[str, Route]) -> tuple[str, ...]:
     """The topics whose requests this channel may deliver.
 
-    For the callback these are all topics; also for a channel that no route uses any more but whose queue is not empty.
+    All topics for the callback, and for a channel that no route names any more: its queue may still hold requests.
     """
     topics = tuple(topic for topic, route in routes.items() if channel in (*route.channels, route.fallback, CALLBACK))
     return topics or tuple(routes)
@@ -195,5 +195,5 @@ class Dashboard(Construct):
 
 
 def _graph(title: str, metrics: Iterable[cloudwatch.IMetric], *, of: int) -> cloudwatch.GraphWidget:
-    """Return a graph for a row that has `of` graphs."""
+    """Return a graph that is as wide as one of the `of` graphs in a row."""
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=_WIDTH // of, height=5)

@@ -16,7 +16,7 @@ SSE_SQS = "SQS encrypts it with a key of its own, at no charge; checkov expects 
 class DeadLetterQueue(sqs.Queue):
     """Keeps messages for 14 days, the longest time that SQS allows, and longer than the queue that they come from.
 
-    The 14 days begin when a message was first sent, not when it was moved here:
+    The 14 days begin when a message was first sent, not when SQS moved it to this queue:
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
     """
 
@@ -46,7 +46,7 @@ class FailedRecords:
         self._queue = queue
 
     def bind(self, _target: lambda_.IEventSourceMapping, handler: lambda_.IFunction) -> lambda_.DlqDestinationConfig:
-        """Let the function's role send to the queue."""
+        """Let the function's role send to the queue, and return the queue in the form that the CDK expects."""
         self._queue.grant(handler, "sqs:SendMessage")
         return lambda_.DlqDestinationConfig(destination=self._queue.queue_arn)
 
@@ -65,6 +65,6 @@ class FailedEvents:
         *_: object,
         **__: object,
     ) -> lambda_.DestinationConfig:
-        """Let the function's role send to the queue."""
+        """Let the function's role send to the queue, and return the queue in the form that the CDK expects."""
         self._queue.grant(fn, "sqs:SendMessage")
         return lambda_.DestinationConfig(destination=self._queue.queue_arn)

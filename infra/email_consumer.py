@@ -16,7 +16,7 @@ from infra.table import Table
 
 
 class EmailConsumer(ChannelConsumer):
-    """The consumer and, if `create_email_identity` is true, the SES identity that it sends from."""
+    """The email consumer and, if `create_email_identity` is true, the SES identity from which it sends."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         super().__init__(

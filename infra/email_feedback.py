@@ -19,7 +19,7 @@ TIMEOUT = Duration.seconds(30)
 
 
 class EmailFeedback(Construct):
-    """SES → SNS topic → function, for every mail that the consumer sends.
+    """The path of SES's events about the email consumer's mails, such as bounces: SES → SNS topic → function.
 
     `subscription_dlq` keeps events that SNS could not pass to Lambda, `failures` events that the function could not
     process in three attempts: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html.

@@ -8,7 +8,7 @@ from infra.config import Config
 
 
 def verify(scope: Construct, config: Config) -> None:
-    """Create the SES identity: for `email_domain`, or without one for the sender's address.
+    """Create the SES identity: for `email_domain` or, if this setting is missing, for the sender's address.
 
     If the stack is deleted, the identity is kept, because other stages of the account may send from it. Only if the
     stack's first deployment fails, it is deleted:

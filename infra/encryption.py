@@ -11,16 +11,16 @@ from infra.config import Config
 def aws_managed_sns_key(scope: Construct) -> kms.IKey:
     """The KMS key that AWS manages for SNS, at no charge.
 
-    Its policy lets roles of this account that may publish use it, such as our functions', but no AWS service:
+    The key's policy admits this account's roles that may publish to SNS, such as our functions', but no AWS service:
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
     """
     return kms.Alias.from_alias_name(scope, "SnsKey", "alias/aws/sns")
 
 
 def on_behalf_of(scope: Construct, service: str, source: str) -> iam.ServicePrincipal:
-    """An AWS service as a principal, on the condition that it acts for a resource of this account with that ARN.
+    """An AWS service as a principal, if it acts for a resource of this account whose ARN matches `source`.
 
-    The condition prevents that somebody's resource in another account makes the service publish here:
+    The condition prevents that somebody's resource in another account makes the service use our topics and keys:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
     """
     account = {"aws:SourceAccount": Stack.of(scope).account}
@@ -31,7 +31,7 @@ class ServicesKey(kms.Key):
     """Encrypts alarms and SES's events while they pass through SNS. After that, nothing encrypted with it remains.
 
     The construct of each topic lets the publishing service use the key, under the same conditions as in the topic's
-    policy. The statement for the account has no condition, because otherwise nobody could change the key:
+    policy. The key policy's statement for the account has no condition, or else nobody could change the key:
     https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
     """
 

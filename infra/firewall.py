@@ -21,8 +21,8 @@ class Firewall(Construct):
 
     No rule inspects the body. The body is free text, in which a customer may quote an attack to ask about it, and all
     programs escape it before they show it. So AWS's core rule set and its rule set for known bad inputs are left out.
-    They would refuse such a call, any body over 8 KB, and attacks on software that this project does not use. WAF
-    inspects only the first 16 KB of a body anyway, and the API accepts 64 KiB.
+    They would refuse a body with such a quote, any body over 8 KB, and attacks on software that this project does not
+    use. WAF inspects only the first 16 KB of a body anyway, and the API accepts 64 KiB.
     https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
     https://docs.aws.amazon.com/waf/latest/developerguide/web-acl-setting-body-inspection-limit.html
 
@@ -62,7 +62,7 @@ class Firewall(Construct):
         wafv2.CfnWebACLAssociation(self, "Association", resource_arn=stage.stage_arn, web_acl_arn=acl.attr_arn)
 
     def _rate(self, priority: int, limit: int) -> wafv2.CfnWebACL.RuleProperty:
-        """A rule that limits calls per address. It answers 429, because WAF's default 403 would mean a wrong key."""
+        """A rule that answers 429 to an IP address after `limit` calls a minute. WAF's 403 would mean a wrong key."""
         return wafv2.CfnWebACL.RuleProperty(
             name="Rate",
             priority=priority,

@@ -42,7 +42,7 @@ class Governed(Construct):
             CfnOutput(self, _OUTPUT, value=topic.topic_arn).override_logical_id(_OUTPUT)
 
     def _logs_key(self, config: Config) -> kms.Key:
-        """A key for log groups, kept as long as they are. CloudWatch Logs may use it for log groups of this account.
+        """A key for log groups, kept as long as the groups. CloudWatch Logs may use it for this account's log groups.
 
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
         """

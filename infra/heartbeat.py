@@ -19,7 +19,7 @@ INTERVAL = Duration.hours(1)
 
 
 class Heartbeat(Construct):
-    """A schedule for each channel that invokes its consumer, whose role may already read the token and send."""
+    """For each channel a schedule that invokes its consumer, whose role can already read the secret and send."""
 
     def __init__(self, scope: Construct, construct_id: str, *, consumers: Mapping[Channel, ChannelConsumer]) -> None:
         super().__init__(scope, construct_id)
@@ -48,7 +48,7 @@ class Heartbeat(Construct):
             )
 
     def measured(self, metric: Metric, channel: Channel, statistic: str) -> cloudwatch.Metric:
-        """Return a metric that the channel's hourly check emits."""
+        """Return a metric that the hourly check of the channel's provider emits."""
         return cloudwatch.Metric(
             namespace=Stack.of(self).stack_name,
             metric_name=metric,

@@ -22,7 +22,7 @@ def interactive_function(
     secret: secretsmanager.CfnSecret,
     output: str,
 ) -> PythonFunction:
-    """Create the function of that folder, and let it read the secret.
+    """Create the function whose code is in `functions/<folder>`, and let it read the secret.
 
     `output`: the name of the stack output that holds the secret's ARN.
     """
@@ -46,7 +46,7 @@ def interactive_function(
 
 
 def may_read(function: lambda_.Function, secret: secretsmanager.CfnSecret) -> None:
-    """Let a function read that secret."""
+    """Let a function read the value of a secret."""
     function.add_to_role_policy(
         iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret.attr_id])
     )

@@ -15,7 +15,7 @@ def accept(construct: IConstruct, rule: str, reason: str) -> None:
 
 
 def arn(construct: IConstruct, service_to_resource: str) -> str:
-    """An ARN as cdk-nag writes it in its findings: values known only on deployment are written `<AWS::…>`."""
+    """The ARN of, say, `ses:identity/*` as cdk-nag writes it: values known only on deployment become `<AWS::…>`."""
     stack, (service, _, rest) = Stack.of(construct), service_to_resource.partition(":")
     where = {"Partition": stack.partition, "Region": stack.region, "AccountId": stack.account}
     known = {name: f"<AWS::{name}>" if Token.is_unresolved(value) else value for name, value in where.items()}

@@ -168,7 +168,8 @@ class Monitoring(Construct):
         """Create a page: a composite alarm that is on while any of these alarms is on.
 
         `after`: by an alarm's name, other alarms; while one of them is on, the alarm does not count. `along`: by an
-        alarm's name, another alarm; the alarm counts only while the other one is on too.
+        alarm's name, another alarm; the alarm counts only while the other one is on too. `section`: the heading in
+        docs/operations.md, and `title`: the page's name in the mail, by default both made from `name`.
         """
         rule = cloudwatch.AlarmRule
         on = cloudwatch.AlarmState.ALARM

@@ -260,7 +260,7 @@ def _accept() -> Json:
 
 
 def _call_back() -> Json:
-    """The callback: https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
+    """Describe the call that the bot gets as a callback: https://spec.openapis.org/oas/v3.1.1.html#callback-object."""
     signed = {
         "webhook-id": "The same for every attempt to report this event.",
         "webhook-timestamp": "When it was sent, in seconds since 1970.",
@@ -310,7 +310,7 @@ def _answer(description: str, schema: str, example: Json, headers: Json | None =
 
 
 def _problems(own: Sequence[Problem]) -> Json:
-    """The error answers by status, with an example for every type of problem that has the status."""
+    """Describe a method's error answers by status, with an example of each. `own`: errors of this method alone."""
     answers: Json = {}
     for problem in sorted((*own, *_ANYWHERE), key=lambda problem: problem.status):
         title = problem.title or problem.status.phrase

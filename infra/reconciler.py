@@ -104,7 +104,7 @@ class Reconciler(Construct):
     def measured(
         self, name: str, statistic: str = cloudwatch.Stats.MAXIMUM, *, label: str | None = None, **dimensions: str
     ) -> cloudwatch.Metric:
-        """Return a metric that each sweep emits, by default without a channel: see functions/reconciler/handler.py."""
+        """Return a metric that each sweep emits (functions/reconciler/handler.py). `dimensions`: e.g. the channel."""
         return cloudwatch.Metric(
             namespace=Stack.of(self).stack_name,
             metric_name=name,

@@ -20,10 +20,10 @@ RETRIES: Mapping[Destination, RetryPolicy] = {
     # A bot may be down for half a day. Longer delays do no harm: no human and no fallback waits for a callback.
     CALLBACK: RetryPolicy(attempts=12, max_delay=21_600),
 }
-"""The retry policy of each destination. The deployer's CDK context overrides it for all destinations."""
+"""The retry policy of each destination. The settings `retry_…` override it, for all destinations alike."""
 
 
 def longest(policy: RetryPolicy, delays: int | None = None) -> int:
-    """The longest possible sum of the first `delays` delays between attempts, or of all of them."""
+    """The longest possible sum, in seconds, of the first `delays` delays between attempts; None means all delays."""
     last = policy.attempts - 1 if delays is None else min(delays, policy.attempts - 1)
     return sum(max(policy.ceiling(attempt), policy.doubt_delay) for attempt in range(1, last + 1))

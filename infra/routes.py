@@ -21,7 +21,7 @@ def split(value: object) -> object:
 
 
 def members(value: object) -> object:
-    """Check a route's members, and split its mail addresses. Raises `ValueError` for an unknown member."""
+    """Return a route with its mail addresses as a list. Raises `ValueError` if the route has an unknown member."""
     if not isinstance(value, Mapping):
         return value
     for name in set(value) - {"channels", "fallback", "where", "escalate_after"}:

@@ -12,7 +12,7 @@ from infra.table import Table
 
 
 class SlackConsumer(ChannelConsumer):
-    """The consumer, and a secret that has no value until somebody puts the bot token into it."""
+    """The Slack consumer, and a secret that has no value until somebody puts the bot token into it."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:
         # The secret belongs to `scope`, because this construct's environment needs it before the construct exists.

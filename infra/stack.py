@@ -49,7 +49,7 @@ def update_in_order(*groups: Sequence[Updated]) -> None:
 
 
 class AssistanceStack(Stack):
-    """bot → API → table → stream → producer → topic → a queue and a consumer for each channel and the callback."""
+    """The stack: bot → API → table → stream → producer → topic → a queue and a consumer per channel and callback."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, **kwargs)

@@ -23,7 +23,7 @@ class InvalidConfig(Exception):
 
 
 def settings(context: Mapping[str, Any], directory: Path = DIRECTORY) -> Config:
-    """The settings of the stage that the context names, from its file and the context. Raises `InvalidConfig`."""
+    """The settings of the context's stage, from the stage's file and from the context. Raises `InvalidConfig`."""
     stage = context.get("stage", "dev")
     if stage not in STAGES or str(context.get("local", "")).lower() == "true":
         return load(context)
@@ -62,12 +62,12 @@ def load(
 
 
 def file_of(stage: str, directory: Path = DIRECTORY) -> Path:
-    """Return the path of the stage's file."""
+    """Return the path of the file with the stage's settings, which may not exist."""
     return directory / f"{stage}.json"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a stage's file. Raises `InvalidConfig`."""
+    """Return the settings in a stage's file. Raises `InvalidConfig`, such as for an unknown key."""
     try:
         held = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
     except UnicodeDecodeError:
@@ -101,7 +101,7 @@ def schema() -> dict[str, Any]:
 
 
 def shown(path: Path) -> str:
-    """The path for messages: relative to the current folder if it is inside that folder."""
+    """A path as messages show it: relative to the current folder if the path is inside this folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 

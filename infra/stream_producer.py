@@ -17,7 +17,7 @@ from infra.table import Table
 class StreamProducer(Construct):
     """The function and its event source, the table's stream.
 
-    Entries that it fails to publish stay in the outbox, and the reconciler publishes them.
+    Outbox entries that the function fails to publish stay in the outbox, and the reconciler publishes them.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, topic: sns.Topic) -> None:

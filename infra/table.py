@@ -72,6 +72,6 @@ class Table(dynamodb.TableV2):
         iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table_arn])
 
     def grant_index_queries(self, grantee: iam.IGrantable) -> None:
-        """Allow queries of the indexes."""
+        """Allow the grantee to query the table's indexes."""
         arns = [f"{self.table_arn}/index/{name}" for name in (OUTBOX_INDEX, LEDGER_INDEX, DUE_INDEX)]
         iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=arns)

@@ -17,7 +17,7 @@ from infra.table import Table
 
 
 class TakePage(Construct):
-    """Browser → API → function → table. `consumers`: the consumers that send links, so they need the secret too."""
+    """The path of a take by link: browser → API → function → table. `consumers` sign links, so they need the secret."""
 
     def __init__(
         self,

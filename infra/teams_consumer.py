@@ -13,7 +13,7 @@ from infra.table import Table
 
 
 class TeamsConsumer(ChannelConsumer):
-    """The consumer, and secrets that have no value until somebody stores a workflow's URL in each.
+    """The Teams consumer, and secrets that have no value until somebody stores a workflow's URL in each.
 
     One secret is the stage's default. Routes may name others in `where`.
     """

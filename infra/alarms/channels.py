@@ -1,4 +1,4 @@
-"""Alarms on each channel and on the callback: failures, waiting messages, heartbeats."""
+"""Alarms on each channel and on the callback: failures, waiting messages, failed hourly checks of the providers."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ _SEEN_DELAYS: Final = 2
 def of_the_channel(
     alarms: AlarmFactory, channel: Destination, consumer: ChannelConsumer, reconciler: Reconciler
 ) -> Alarms:
-    """Create the alarms on a channel's failures and on messages that wait too long."""
+    """Create the alarms on a channel: failed deliveries, requests that wait too long, errors of the consumer."""
     config, name = alarms.config, channel.capitalize()
     failed = cloudwatch.Metric(
         namespace=alarms.namespace,
@@ -62,7 +62,7 @@ def of_the_channel(
 
 
 def of_the_heartbeat(alarms: AlarmFactory, channel: Channel, heartbeat: Heartbeat) -> Alarms:
-    """Create the alarms on a channel's hourly heartbeat."""
+    """Create the alarms on a channel's heartbeat, the hourly check of its provider."""
     # The alarm needs two failed checks in a row, so that a short disturbance of the provider does not page. A check
     # that did not run counts as failed. If data are missing, CloudWatch uses the latest data points that exist:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html

@@ -55,12 +55,12 @@ def of_the_dead_letters(
 def of_the_oldest(
     alarms: AlarmFactory, consumers: Mapping[Destination, ChannelConsumer], feedback: EmailFeedback | None
 ) -> Alarms:
-    """Create an alarm for each dead-letter queue that goes off before the queue's oldest message expires.
+    """Create for each dead-letter queue an alarm that goes off days before SQS deletes the queue's oldest message.
 
-    The queue `StreamFailures` needs none: its requests are in the table. The alarm counts for how many hours a queue
-    has held messages. SQS's metric of the oldest message's age won't do: it leaves out messages that were received
-    three times, and every command that lists dead letters receives them. It also begins anew when SQS moves a message
-    to the queue, while SQS deletes the message by the time at which it was first sent.
+    The queue `StreamFailures` gets no alarm: its requests are in the table. The alarm counts for how many hours a queue
+    has held messages. SQS's metric of the oldest message's age is unsuitable: it leaves out messages that were received
+    three times, and every command that lists dead letters receives them. This metric also begins anew when SQS moves a
+    message to the queue, while SQS deletes the message by the time at which somebody first sent it.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
     """
     queues: dict[str, sqs.Queue] = {}

@@ -1,6 +1,6 @@
 """Creates alarms. Each watches one metric, and its description says what to do.
 
-The namespace of our own metrics is the stack's name: infra/python_function.py. No alarm uses metric math, because the
+infra/python_function.py sets the namespace of our own metrics, the stack's name. No alarm uses metric math, because the
 local emulator can't deploy it.
 """
 
@@ -43,8 +43,8 @@ class AlarmFactory:
     ) -> cloudwatch.Alarm:
         """Create an alarm that is on while `times` of the last `of` periods violate the threshold.
 
-        `section`: the heading in docs/operations.md, by default the alarm's name. `missing`: how a period without data
-        counts.
+        `section`: the heading in docs/operations.md to which the description links, by default the alarm's name.
+        `missing`: how a period without data counts.
         """
         alarm = cloudwatch.Alarm(
             self._scope,
@@ -61,7 +61,7 @@ class AlarmFactory:
         return alarm
 
     def add_for_function(self, name: str, function: lambda_.Function) -> Alarms:
-        """Create the alarms on a function's errors and throttles."""
+        """Create the alarms `<name>Errors` and `<name>Throttles`, on a function's errors and throttled invocations."""
         return [
             self.add(
                 f"{name}Errors", function.metric_errors(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
@@ -85,7 +85,7 @@ class AlarmFactory:
         return self.add(name, visible, 0, description, of=3, section=section)
 
     def with_link(self, description: str, section: str) -> str:
-        """Add the stack to the commands in a description, and a link to the runbook's section."""
+        """Return the description with `--stack` in its commands, and a link to the section of docs/operations.md."""
         # An account may have several stages, so the commands in the mail of an alarm name the alarm's own stack.
         description = description.replace("'assistance ", f"'assistance --stack {self.namespace} ")
         return f"{description} {self.config.runbook_url}#{section.lower()}"

@@ -31,7 +31,7 @@ _ITERATOR_AGE_MS: Final = 300_000
 
 
 def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
-    """Create the alarms on the API."""
+    """Create the alarms on the API: refused requests, errors, latency, and its function's errors and throttles."""
     stage = api.rest.deployment_stage
     # The average of the metric 5XXError is the share of calls with an error:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
@@ -124,7 +124,7 @@ def of_the_stream(alarms: AlarmFactory, reconciler: Reconciler) -> Alarms:
 
 
 def of_the_ledger(alarms: AlarmFactory, reconciler: Reconciler) -> Alarms:
-    """Create the alarms on the reconciler, and on what its sweeps find."""
+    """Create the alarms on the reconciler, and on late, lost, stuck and unreadable requests that its sweeps find."""
     config = alarms.config
     return [
         alarms.add(
@@ -166,7 +166,7 @@ def of_the_ledger(alarms: AlarmFactory, reconciler: Reconciler) -> Alarms:
 def of_the_humans(
     alarms: AlarmFactory, reconciler: Reconciler, takers: Sequence[SlackInteractions | TakePage]
 ) -> Alarms:
-    """Create the alarms on takes."""
+    """Create the alarms on requests that nobody takes in time, and on the functions of `takers`, which store takes."""
     return [
         alarms.add(
             # Each sweep counts the requests whose time limit has passed since the previous sweep.

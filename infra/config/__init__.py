@@ -38,11 +38,11 @@ NEEDED: Final[Mapping[str, str]] = {
     "channel for a message",
     "runbook_url": "the full URL (https://…) at which your colleagues open docs/operations.md; alarms link to it",
 }
-"""The settings that production needs, with their meaning. Without this check, a missing one is noticed too late."""
+"""The settings that production needs, with their meaning. `Config` refuses to deploy production without them."""
 
 
 class Config(Settings):
-    """The settings of a stage, checked against each other, and the values that follow from them."""
+    """The settings of a stage, checked against each other, and values that are derived from the settings."""
 
     @model_validator(mode="after")
     def _sent_from_the_domain(self) -> Self:
@@ -109,12 +109,12 @@ class Config(Settings):
 
     @property
     def logs_kept_days(self) -> int:
-        """Return the days for which logs are kept: in a governed account at least a year."""
+        """The number of days for which logs are kept: with the setting `governed` at least 365."""
         return max(self.log_retention_days, 365) if self.governed else self.log_retention_days
 
     @property
     def domain_url(self) -> str | None:
-        """Return the API's URL with its custom domain, without a slash at the end, or None."""
+        """The API's URL with its custom domain, without a slash at the end; None if the API has no custom domain."""
         if self.domain_name is None:
             return None
         return f"https://{self.domain_name}/{self.base_path or ''}".rstrip("/")
@@ -132,7 +132,7 @@ class Config(Settings):
 
     @property
     def linked(self) -> tuple[Channel, ...]:
-        """The channels whose messages contain a link to the take page."""
+        """The deployed channels whose messages link to the web page for taking a request; none without `take`."""
         return tuple(channel for channel in self.deployed if self.take and channel in {Channel.EMAIL, Channel.TEAMS})
 
     @property
@@ -151,20 +151,23 @@ class Config(Settings):
         return json.dumps(told, separators=(",", ":"))
 
     def places(self, channel: Channel) -> tuple[Place, ...]:
-        """Return the targets on that channel (Slack channels, mail addresses or secrets' names) that routes name.
+        """Return the targets (Slack channels, mail addresses or secrets' names) that routes name for a channel.
 
-        They do not include the stage's default target.
+        The stage's default target is not among them.
         """
         return tuple(dict.fromkeys(route.where[channel] for route in self.routes.values() if channel in route.where))
 
     @property
     def watched(self) -> bool:
-        """Whether the stage has alarms, metrics and a dashboard: `alarms`, which is by default false for dev."""
+        """Whether the stage has alarms, metrics and a dashboard: the setting `alarms`, by default off for dev only."""
         return self.stage != "dev" if self.alarms is None else self.alarms
 
     @property
     def can_snap_start(self) -> bool:
-        """Whether Lambda supports SnapStart for this version: https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html."""
+        """Whether Lambda supports SnapStart for the stage's Python version.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html
+        """
         return self.python_version != "3.11"
 
     @property

@@ -22,7 +22,7 @@ _URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 
 def valid_public_url(value: str | None) -> str | None:
-    """Check a public URL, and remove a slash at its end."""
+    """Return the URL without a slash at its end; None stays None. Raises `ValueError` if it is no http or https URL."""
     if value is None:
         return None
     parts = urlsplit(value)
@@ -32,7 +32,7 @@ def valid_public_url(value: str | None) -> str | None:
 
 
 def valid_https_url(value: str | None) -> str | None:
-    """Check that a URL begins with https://."""
+    """Return the value unchanged. Raises `ValueError` if it is neither None nor a URL that begins with https://."""
     if value is not None and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[^\s#]*)?", value):
         raise ValueError("this is not a URL that begins with https://")
     return value
@@ -44,7 +44,7 @@ def blank_is_none(value: object) -> object:
 
 
 def known_region(value: str | None) -> str | None:
-    """Check that a region is in the list that botocore contains, without a call to AWS."""
+    """Return the value unchanged. Raises `ValueError` if it is neither None nor an AWS region that botocore knows."""
     if value is None or value in _regions():
         return value
     close = difflib.get_close_matches(value, _regions(), n=1)
@@ -79,7 +79,7 @@ def labels(value: object) -> object:
 
 
 def from_json(value: object) -> object:
-    """Parse a string as JSON, because `-c` passes strings; return any other value unchanged."""
+    """Parse a string as JSON, because `-c` passes strings; return any other value unchanged. Raises `ValueError`."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -96,7 +96,7 @@ LogRetention = Annotated[
 
 
 def traced(value: object) -> object:
-    """Translate `true` and `false`, which earlier versions accepted, to `all` and `off`."""
+    """Translate `tracing`'s earlier values `true` and `false` to `all` and `off`; return any other value unchanged."""
     return {"true": "all", "false": "off"}.get(str(value).lower(), value)
 
 
