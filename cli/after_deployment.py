@@ -20,7 +20,7 @@ from cli.findings import Finding, State
 
 SECONDS: Final = 240
 _LEFT_OVER: Final = "Dead letters"
-"""A check that does not count here: dead letters of an earlier outage say nothing about this deployment."""
+"""The check of the doctor that a deployment may fail: its dead letters may come from an earlier outage."""
 
 
 def region(outputs: Mapping[str, str]) -> str:
@@ -29,12 +29,12 @@ def region(outputs: Mapping[str, str]) -> str:
 
 
 def failed_checks(findings: Sequence[Finding]) -> list[str]:
-    """The checks that failed, so that test requests would fail too. Checks that could not run don't count."""
+    """The names of the failed checks, without checks that could not run and without the check of dead letters."""
     return [finding.check for finding in findings if finding.state is State.WRONG and finding.check != _LEFT_OVER]
 
 
 def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
-    """Check the stack, then test it, and print the results. Returns whether all went well.
+    """Run the doctor's checks and, if they succeed, the smoke test; print the results. Returns whether all succeeded.
 
     `pause` waits before each further look at a test request, and returns False to stop.
     """

@@ -46,7 +46,7 @@ def console(
 
 
 def site(stack: Stack, *, write: bool, with_description: bool) -> Site:
-    """What the web page shows of a stack, and the actions that it offers: none without `write`."""
+    """The web page about a stack. `write`: offer actions, too. `with_description`: show the customers' texts, too."""
     meter = Meter(stack.session)
     reader = Reader(stack, texts=with_description)
 

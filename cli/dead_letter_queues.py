@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 _BATCH: Final = 10
 MAX_HELD: Final = 1_000
-"""Maximum number of dead letters that are received at once. Other readers can't see these while we process them."""
+"""Maximum number of dead letters to redrive or discard per reading of a queue. SQS hides them from other readers."""
 MAX_READ: Final = 10_000
 """Maximum number of dead letters that are read per queue to list them, or to find one by its id."""
 _TIME_FOR_A_BATCH: Final = timedelta(seconds=5)
-"""Time to reserve for one batch before the visibility timeout of its messages ends. After that, another reader may
-receive a dead letter, and then our receipt handle no longer deletes it."""
+"""Time to reserve for one batch before the visibility timeout of its messages ends. After the timeout, another reader
+may receive a dead letter, and then our receipt handle no longer deletes it."""
 ID_PREFIX_LENGTH: Final = 8
 """Minimum number of leading characters with which an operator may name a message."""
 
@@ -51,14 +51,14 @@ class QueuedDeadLetter:
 
     @property
     def resend(self) -> str | None:
-        """The id of the resend that the message belongs to, or None."""
+        """The id of the resend that the message belongs to, or None for another kind of delivery."""
         name = self.dead_letter.delivery or ""
         return name.removeprefix(RESEND) if name.startswith(RESEND) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result for one dead letter. `problem` says why it was not redriven or discarded, or not completely."""
+    """The result of redriving or discarding a dead letter. `problem` says why that failed in whole or in part."""
 
     dead_letter: QueuedDeadLetter
     problem: str | None = None
@@ -68,8 +68,8 @@ class Outcome:
 class Found:
     """The dead letters that were read.
 
-    `hidden`: approximate number that another reader held at that moment, so that we could not receive them. `beyond`:
-    approximate number beyond `MAX_READ`.
+    `hidden`: approximate number of others, which another reader held at that moment, so that we could not receive them.
+    `beyond`: approximate number that were not read because they exceed `MAX_READ`.
     """
 
     dead_letters: list[QueuedDeadLetter]
@@ -78,7 +78,7 @@ class Found:
 
 
 Act: TypeAlias = Callable[[Sequence[QueuedDeadLetter]], list[Outcome]]
-"""Redrives or discards up to ten dead letters of one queue."""
+"""A function that redrives or discards up to ten dead letters of one queue, and returns a result for each."""
 
 
 def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
@@ -121,7 +121,7 @@ def select(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
 
 
 def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, act: Act) -> Iterator[Outcome]:
-    """Apply `act`, ten at a time, to the dead letters with these ids; if `ids` is None, to all of the queue.
+    """Apply `act`, ten at a time, to the queue's dead letters with these message ids, or to all if `ids` is None.
 
     A message that returns to the queue meanwhile, because it failed again, is a new dead letter and is skipped. Raises
     what boto3 raises.

@@ -17,7 +17,7 @@ _AT_ONCE: Final = 50
 
 
 def read(requests: Requests, request_ids: Iterable[str | None]) -> DeliveredChannels:
-    """Read which channels have delivered each of these requests to a human."""
+    """Read which channels have delivered each of these requests to a human. Ignores ids that are None."""
     ids = list(dict.fromkeys(filter(None, request_ids)))
     chunks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
     found = [record for chunk in chunks for record in _records(requests, chunk) if record]

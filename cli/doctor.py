@@ -39,7 +39,7 @@ _DESCRIBED_IN: Final = {
 
 
 def examine(stack: Stack) -> Iterator[Finding]:
-    """Run all checks, one after the other. If AWS does not answer one, its finding is `unknown`, and the next runs."""
+    """Yield the findings of all checks, one check after the other: `unknown` for a check that AWS does not answer."""
     for name, channel, check in _CHECKS:
         if channel and channel not in stack.channels():
             continue
@@ -77,7 +77,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
 
 
 def _places(settings: Mapping[str, str], channel: Channel) -> list[Place]:
-    """Return the Slack channels, or the lists of mail addresses, that the deployed routes name for this channel."""
+    """The Slack channels or lists of mail addresses that routes name. `settings`: a function's environment."""
     routes = read_routes(settings.get("ROUTES", "{}")).values()
     return list(dict.fromkeys(route.where[channel] for route in routes if channel in route.where))
 
@@ -105,7 +105,7 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
 def _secrets(stack: Stack) -> Iterator[Finding]:
     """Check whether the functions can use the secrets: of the channels, of the callback, and for taking requests.
 
-    `_slack` checks Slack's token.
+    Slack's token is left out, because `_slack` checks it.
     """
     for name, arn in secrets.names(stack).items():
         if name == secrets.SLACK_TOKEN:

@@ -18,14 +18,14 @@ _REACH: Final = (
     "failed events from SES, with the mails' subjects: the queues of EmailFeedbackFailures keep them 14 days at most",
     "the records of the bot and of its chat platform",
 )
-"""Places with a request's texts that this command can't erase. Logs, metrics and traces never contain the texts."""
+"""Places whose copies of a request's texts `assistance erase` can't erase. Logs, metrics and traces have no copies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that a provider accepted. `message`: the id that the provider gave it; `place`: where it was posted.
+    """A message that a provider accepted. `message`: the provider's id of the message. `place`: where it was posted.
 
-    Either is None if it is unknown.
+    Both are None if they are unknown.
     """
 
     channel: str
@@ -38,8 +38,8 @@ class Sent:
 class Erased:
     """The result of an erasure, and the messages sent before it.
 
-    `dead_letters`: how many were deleted. `problems`: one line for each that may still be stored. `out_of_reach`:
-    places that may still hold the texts.
+    `dead_letters`: how many dead letters were deleted. `problems`: one line for each dead letter that may still be
+    stored. `out_of_reach`: places that may still hold the texts.
     """
 
     request_id: str

@@ -1,6 +1,6 @@
 """Implements `assistance failures`: lists, retries or discards events that a Lambda function failed to process.
 
-They are events of the table's stream for the stream producer, and events of SES for the email feedback.
+The function is the stream producer, for events of the table's stream, or the email feedback, for events of SES.
 """
 
 import json
@@ -22,7 +22,7 @@ _TIME_FOR_ONE: Final = timedelta(seconds=5)
 
 
 class Source(StrEnum):
-    """Whose failed events: those of the stream producer, or those of the email feedback."""
+    """The function that failed to process events: the stream producer or the email feedback."""
 
     STREAM = "stream"
     EMAIL_FEEDBACK = "email_feedback"
@@ -79,14 +79,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """The result for one message. `problem` is None if the message was deleted, else it says why it was kept."""
+    """The result of retrying or discarding a message. `problem`: why the message was kept; None if it was deleted."""
 
     failed: Failed
     problem: str | None = None
 
 
 def queues(stack: Stack, of: Source) -> list[str]:
-    """The URLs of the queues with these failed events. Raises `Failure` if the stack has none."""
+    """The URLs of the queues for failed events of that function. Raises `Failure` if the stack has no such queue."""
     found = [url for id_, url in stack.resources("AWS::SQS::Queue").items() if _QUEUES[of].fullmatch(id_)]
     if not found:
         raise Failure(f"the stack {stack.name} has no queue for failed events of {of}")
@@ -94,7 +94,7 @@ def queues(stack: Stack, of: Source) -> list[str]:
 
 
 def find(stack: Stack, of: Source) -> list[Failed]:
-    """Read the messages, oldest first. They stay in their queues."""
+    """Read the messages about a function's failed events, oldest first. The messages stay in their queues."""
     found: list[DeadLetter] = []
     for url in queues(stack, of):
         with dead_letters.reading(stack.sqs(), url) as letters:
@@ -103,7 +103,7 @@ def find(stack: Stack, of: Source) -> list[Failed]:
 
 
 def retry(stack: Stack, of: Source) -> Iterator[Processed]:
-    """Process the failed events again, and delete the messages of those that succeed."""
+    """Process a function's failed events again, and delete the messages about those that succeed. Raises `Failure`."""
     if of is Source.EMAIL_FEEDBACK:
         return _processed(stack, of, lambda failed: _process_again(stack, failed))
     # Messages of the stream contain no events, only positions in the stream. The requests are still in the outbox, and
@@ -122,7 +122,7 @@ def retry(stack: Stack, of: Source) -> Iterator[Processed]:
 
 
 def discard(stack: Stack, of: Source) -> Iterator[Processed]:
-    """Delete the messages."""
+    """Delete the messages about a function's failed events, without processing the events again."""
     return _processed(stack, of, lambda _: None)
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """The result of a check."""
+    """Whether a check succeeded, found something wrong, could not run, or was skipped."""
 
     OK = "ok"
     WRONG = "wrong"

@@ -13,5 +13,5 @@ def remember(*options: str) -> None:
 
 
 def command(*words: str) -> str:
-    """The command line of `assistance` with these words, for the same stack."""
+    """The command line `assistance` with the remembered options, so for the same stack, and with these words."""
     return shlex.join(["assistance", *_OPTIONS.get(), *words])

@@ -34,7 +34,7 @@ def command(
 ) -> None:
     """Write the file with a stage's settings, which you then commit.
 
-    At a terminal it asks for missing settings.
+    At a terminal the command asks for missing settings.
     """
     if stage not in STAGES:
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")
@@ -55,7 +55,10 @@ def command(
 
 
 def ask_for_settings(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str], stage: str) -> dict[str, Any]:
-    """Ask for the settings that were not given. An empty answer leaves a key out. Raises `Failure`."""
+    """Return the given settings and the answers for missing ones; an empty answer leaves a setting out.
+
+    `ask` gets a question and the answer to propose, from `known`. Raises `Failure` if a given setting is invalid.
+    """
     # The default sender is not in the deployer's domain, so propose one that is.
     sender = {"email_sender": f"assistance@{given['email_domain']}"} if given.get("email_domain") else {}
     try:
@@ -70,7 +73,7 @@ def ask_for_settings(given: Mapping[str, Any], ask: Ask, known: Mapping[str, str
 
 
 def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], stage: str) -> str:
-    """Ask again until the answer is valid or empty, so that a mistake does not lose the other answers."""
+    """Ask for a setting until the answer is valid or empty, so that a mistake does not lose the answers in `others`."""
     while answer := ask(f"{key}: {ASKED_SETTINGS[key]}", known).strip():
         try:
             _check(stage, {**others, key: answer}, [key], f"'{answer}'", "Try again, or leave it empty.")
@@ -106,7 +109,7 @@ def pairs(settings: list[str]) -> dict[str, str]:
 
 
 def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bool) -> tuple[str, list[str]]:
-    """Write the stage's file. Returns its path, and the keys that it lacks. Raises `Failure`."""
+    """Write the stage's file. Returns its path, and the settings that production needs but lacks. Raises `Failure`."""
     path = file_of(stage, directory)
     if path.exists() and not force:
         raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
@@ -125,7 +128,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
 
 
 def from_credentials() -> dict[str, str]:
-    """The account and the region of the current credentials, to propose as answers; empty without credentials."""
+    """The account and the region of the current credentials, to propose as answers; unknown ones are left out."""
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     known = {"region": session.region_name} if session.region_name else {}
     try:

@@ -55,7 +55,7 @@ class Balance:
     unreadable: list[str] = field(default_factory=list)
 
     def count(self, request: Listed, found: Found) -> None:
-        """Count a request. `found` is what the table holds of it."""
+        """Count a request. `found`: its record, None if the table no longer holds it, or why it is unreadable."""
         self.accepted[request.topic] += 1
         if found is None:
             self.unaccounted.append(request.id)
@@ -120,7 +120,7 @@ def _readable(items: Sequence[Item], balance: Balance) -> Iterator[Listed]:
 
 
 def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
-    """Read the records of these requests with eventually consistent reads, which cost half.
+    """Read these requests' records, by the request's id, with eventually consistent reads, which cost half.
 
     Records may be missing: the newest, and those that are unreadable or belong to an earlier request with the same id.
     """

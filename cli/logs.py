@@ -33,7 +33,7 @@ _STANDARD_FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that a function has logged. `fields`: what it logged with the message: ids, codes, counts."""
+    """A line that a function has logged. `fields`: what the function logged with the message: ids, codes, counts."""
 
     at: str
     function: str
@@ -43,7 +43,7 @@ class Line:
 
     @property
     def severe(self) -> bool:
-        """Whether its level is WARNING or higher."""
+        """Whether the line's level is WARNING or higher."""
         return self.level in _SEVERE
 
 

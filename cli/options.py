@@ -32,7 +32,7 @@ class CommandGroup(TyperGroup):
     """A group of commands that prints an expected error as one line and exits with status 1."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """The command with that name."""
+        """The command with that name, changed for --help; None if there is no such command."""
         command = super().get_command(ctx, cmd_name)
         if command:
             _show_values(command.get_params(ctx))
@@ -45,7 +45,7 @@ class CommandGroup(TyperGroup):
         return params
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Run the command that the operator typed."""
+        """Run the command that the operator typed. An expected error ends it with one line on stderr and status 1."""
         try:
             return super().invoke(ctx)
         except Failure as error:
@@ -88,7 +88,7 @@ def at_a_terminal() -> bool:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask the operator for confirmation, unless `yes`. Raises `Failure` if standard input is no terminal."""
+    """Ask the operator, unless `yes`; a no ends the command. Raises `Failure` if standard input is no terminal."""
     if yes:
         return
     if not at_a_terminal():

@@ -39,7 +39,7 @@ _MARKS: Final = {
     State.SKIPPED: ("-", None),
 }
 _PERSONAL: Final = {"description", "customer", "conversation_url", "details"}
-"""The members of a request that may hold personal data: they are shown only to those who ask for them."""
+"""The members of a request that may hold personal data: they are shown only with `--with-description`."""
 _STYLES: Final = {Status.DELIVERED: "green", Status.FAILED: "red", Status.RETRYING: "yellow"}
 
 
@@ -69,9 +69,9 @@ def print_json(document: object) -> None:
 
 
 def counted(done: str, number: int, problems: list[str], others: str, *, json: bool) -> None:
-    """Print how many were dealt with, and the problem of each of the others. Exit with status 1 if there are any.
+    """Print the number of successes, and the problem of each failure. Exit with status 1 if there is a problem.
 
-    `done` and `others` say what happened to them: redriven, skipped.
+    `done` and `others` are words for the successes and the failures, such as redriven and skipped.
     """
     if json:
         print_json({done: number, "problems": problems})
@@ -137,7 +137,7 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: DeliveredChannels) 
 
 
 def dead_letter_document(letter: QueuedDeadLetter, reached: DeliveredChannels | None = None) -> dict[str, Any]:
-    """A dead letter for `--json`. `reached_by` is null if the request has expired or can't be read."""
+    """A dead letter for `--json`. `reached_by`: who has delivered it, null if its request is gone or unreadable."""
     delivered = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
     return delivered | {
         "id": letter.id,
@@ -186,7 +186,7 @@ def request(record: RequestRecord, *, with_description: bool) -> None:
 
 
 def note_error_codes(codes: Iterable[str | None]) -> None:
-    """If there are error codes among these, tell the operator where they are explained."""
+    """Tell the operator which document explains error codes, if one of `codes` is not None."""
     if any(codes):
         note("docs/failures.md explains the error codes.")
 
@@ -318,7 +318,7 @@ def balance(found: Balance) -> None:
 
 
 def sweep(answer: dict[str, Any]) -> None:
-    """Print what a sweep of the reconciler has done, or would do."""
+    """Print what a sweep of the reconciler has done, or would do if it were no dry run. `answer`: the reconciler's."""
     outbox, report, dry = answer["outbox"], answer["ledger"], answer["dry_run"]
     rows = (
         (f"outbox entries {'it would publish' if dry else 'published'}", outbox["published"]),
@@ -338,5 +338,5 @@ def sweep(answer: dict[str, Any]) -> None:
 
 
 def counts(title: str, names: tuple[str, ...], values: Mapping[str, int], of: str = "requests") -> None:
-    """Print a table of counts. A key such as `sales/slack/queued` fills one column with each of its parts."""
+    """Print a table of counts. Each part of a key, such as `sales/slack/queued`, fills one of the columns `names`."""
     table(title, (*names, of), ((*key.split("/"), count) for key, count in sorted(values.items())))

@@ -29,7 +29,7 @@ _SIDE_BY_SIDE: Final = 10
 
 
 def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Call the API as a bot does, and return the request that it accepted. Raises `Failure`."""
+    """Send `body` to the API with this Idempotency-Key, and return the accepted request. Raises `Failure`."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     repeat = f"repeat the command with --idempotency-key {key}; the API then accepts the request only once"
     return _call(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
@@ -67,7 +67,7 @@ def _detail(error: HTTPError) -> str:
 
 
 def canonical(typed: str) -> str:
-    """The canonical form of an id that somebody typed. Raises `ValueError` if the text is not an id."""
+    """The id that somebody typed, in lower case. Raises `ValueError` if the text is not a request's id."""
     # https://www.rfc-editor.org/rfc/rfc9562#section-4: input may be in upper case.
     written = typed.lower()
     if not is_request_id(written):
@@ -76,7 +76,7 @@ def canonical(typed: str) -> str:
 
 
 def find(requests: Requests, typed: str) -> RequestRecord:
-    """The request with that id, or with the only id that begins with it. Raises `Failure` and `Unreadable`."""
+    """The request with the typed id, or with the only id that begins so. Raises `Failure` and `Unreadable`."""
     try:
         request_id = canonical(typed)
     except ValueError:
@@ -91,7 +91,7 @@ def find(requests: Requests, typed: str) -> RequestRecord:
 class Step:
     """An event in a request's history. `what` is a status. `channel` is None for an event of the request as a whole.
 
-    `resend` is the id of the operator's resend whose delivery it concerns, or None.
+    `resend` is the id of the operator's resend if the event belongs to one, else None.
     """
 
     at: str
@@ -131,7 +131,7 @@ def _steps(record: RequestRecord) -> set[Step]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The requests that match. `unreadable` has a line for each request that could not be read, which says why."""
+    """The requests that a search found. `unreadable`: a line for each request that could not be read, saying why."""
 
     records: list[RequestRecord]
     unreadable: list[str]
@@ -146,7 +146,7 @@ def search(
     limit: int,
     untaken: bool = False,
 ) -> Listed:
-    """The newest requests that were accepted in that period, newest first, at most `limit`.
+    """The newest `limit` requests that were accepted from `since` until before `before`, newest first.
 
     `statuses`: only requests with one of these statuses; empty means any status. `untaken`: only requests that nobody
     has taken.
@@ -180,7 +180,7 @@ def search(
 
 
 def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> None:
-    """Add a resend to the request's outbox: a separate delivery, named after the id `act`. Raises `Failure`."""
+    """Add a resend by the channel to the request's record and outbox. `act`: the resend's id. Raises `Failure`."""
 
     def again(record: Record) -> tuple[Record, bool]:
         if record.erased_at is not None:

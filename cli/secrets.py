@@ -39,7 +39,7 @@ def names(stack: Stack) -> dict[str, str]:
 
 
 def reader(stack: Stack, name: str) -> Callable[[str], object]:
-    """The parser that the Lambda function applies to this secret. It raises `UnusableSecret`."""
+    """The parser that Lambda functions apply to the secret's text. It raises `UnusableSecret` for an unusable text."""
     if name in _READERS:
         return _READERS[name]
     destination = name.partition("-")[0]
@@ -67,7 +67,7 @@ def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
 def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
 
-    Raises `Failure`.
+    Raises `Failure` if the functions can't use the value, or if the secret can't be stored so.
     """
     arn = names(stack).get(name)
     if arn is None:
@@ -86,5 +86,5 @@ def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
 
 
 def store(stack: Stack, name: str, value: str) -> None:
-    """Store a value that `checked` has returned. Raises what boto3 raises."""
+    """Store a value that `check` has returned. Raises what boto3 raises."""
     stack.client("secretsmanager").put_secret_value(SecretId=names(stack)[name], SecretString=value)

@@ -18,7 +18,7 @@ Document = Mapping[str, Any]
 
 
 def account(stack: Stack) -> Iterator[Finding]:
-    """Check whether the account may send mails, whether to any address, and how much of its quota is used."""
+    """Check whether the SES account may send mails, whether to any address, and how much of its quota is used."""
     # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html
     found = stack.client("sesv2").get_account()
     free, state = found["ProductionAccessEnabled"], found.get("EnforcementStatus", "HEALTHY")
@@ -67,12 +67,12 @@ def sender(stack: Stack, address: str) -> Iterator[Finding]:
 
 
 def recipient(stack: Stack, address: str) -> Finding:
-    """Check whether SES has verified a recipient: in the sandbox, it sends only to verified addresses."""
+    """Check whether SES has verified a recipient: in its sandbox, SES sends only to verified addresses."""
     return verified("SES recipient", address, _identities(stack, address))
 
 
 def verified(check: str, address: str, identities: Mapping[str, Document]) -> Finding:
-    """Check whether SES has verified an address: the address itself, its domain or a parent domain suffices."""
+    """Whether one of these identities, of an address and its domains, is verified. `check`: the finding's name."""
     holds = any(it["VerifiedForSendingStatus"] for it in identities.values())
     advice = (
         "publish the DNS records of SES DKIM below; SES looks for them for 72 hours"

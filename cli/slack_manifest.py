@@ -11,7 +11,7 @@ SCOPES: Final = ("chat:write", "channels:history", "groups:history")
 
 
 def manifest(name: str, interactions_url: str | None) -> dict[str, Any]:
-    """The manifest. `interactions_url`: the URL that Slack calls when a user clicks a button; None without buttons."""
+    """The app's manifest. `interactions_url`: what Slack calls when a user clicks a button; None without buttons."""
     interactivity = {"is_enabled": True, "request_url": interactions_url} if interactions_url else {"is_enabled": False}
     return {
         "display_information": {"name": name, "description": "Posts customers' requests, and shows who handles them."},

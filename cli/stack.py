@@ -64,7 +64,7 @@ class Stack:
         return self.session.client("sqs", endpoint_url=self.endpoint_url, config=_WITH_RETRIES)
 
     def requests(self) -> Requests:
-        """The requests in the stack's table."""
+        """Return access to the requests in the stack's table."""
         resource = self.session.resource("dynamodb", endpoint_url=self.endpoint_url, config=_WITH_RETRIES)
         return Requests(Items(resource.Table(self.output("TableName"))))
 
@@ -77,7 +77,7 @@ class Stack:
         return [channel for channel in Channel if f"{channel.capitalize()}QueueUrl" in self.outputs]
 
     def dlqs(self, channel: str | None = None) -> list[DeadLetterQueue]:
-        """The dead-letter queues of that channel, or of all channels and the callback."""
+        """The dead-letter queues of that channel; if it is None, of all deployed channels and the callback."""
         return [
             DeadLetterQueue(each, kind, self.output(f"{each.capitalize()}{output}"))
             for each in ([channel] if channel else [*self.channels(), CALLBACK])
@@ -85,7 +85,7 @@ class Stack:
         ]
 
     def output(self, name: str) -> str:
-        """The value of the stack's output with that name. Raises `Failure`."""
+        """The value of the stack's output with that name. Raises `Failure` if the stack has no such output."""
         try:
             return self.outputs[name]
         except KeyError:
@@ -111,12 +111,12 @@ class Stack:
             return "unknown"
 
     def reconcile(self, *, dry_run: bool) -> dict[str, Any]:
-        """Invoke the deployed reconciler once, and return its answer."""
+        """Invoke the deployed reconciler once, and return its answer; with `dry_run` it changes nothing."""
         answer: dict[str, Any] = self.invoke("reconciler", {"dry_run": dry_run})
         return answer
 
     def invoke(self, folder: str, event: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """Invoke the deployed function that runs this folder once, and return its answer. Raises `Failure`."""
+        """Invoke the deployed function of `functions/<folder>` once, and return its answer. Raises `Failure`."""
         functions = self.session.client("lambda", endpoint_url=self.endpoint_url, config=_INVOKE)
         invoked = functions.invoke(FunctionName=self.function(folder), Payload=json.dumps(event))
         answer = json.loads(invoked["Payload"].read())
@@ -126,18 +126,18 @@ class Stack:
         return answer
 
     def function(self, folder: str) -> str:
-        """The name of the deployed function that runs this folder. Raises `Failure`."""
+        """The name of the deployed function of `functions/<folder>`. Raises `Failure` if there is none."""
         if name := self.functions().get(folder):
             return name
         raise Failure(f"the stack {self.name} has no {folder}: deploy it again")
 
     def functions(self) -> dict[str, str]:
-        """The names of the deployed functions by the folders that they run."""
+        """The names of the deployed functions, by the folders in `functions/` that have their code."""
         found = {_FUNCTION.match(id_): name for id_, name in self.resources("AWS::Lambda::Function").items()}
         return {_WORD_START.sub("_", match[1]).lower(): name for match, name in found.items() if match}
 
     def resources(self, kind: str) -> dict[str, str]:
-        """The physical ids of the stack's resources of this type, by logical id."""
+        """The physical ids of the stack's resources of this CloudFormation type, by logical id."""
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         return {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
@@ -147,7 +147,7 @@ class Stack:
         }
 
     def environment(self, folder: str) -> dict[str, str]:
-        """Return the environment variables of the function that runs this folder."""
+        """Return the environment variables of the deployed function of `functions/<folder>`."""
         found = self.client("lambda").get_function_configuration(FunctionName=self.function(folder))
         variables: dict[str, str] = found["Environment"]["Variables"]
         return variables
@@ -180,7 +180,8 @@ class Stack:
 def deployed(name: str | None, *, profile: str | None, region: str | None) -> Stack:
     """The stack of that name in AWS. Raises `Failure` and what boto3 raises.
 
-    boto3 takes the credentials, and whatever is None here, from the usual environment variables and profiles.
+    boto3 takes the credentials, and a profile or region that is None, from the usual environment variables and
+    profiles. The name has no default: None raises `Failure`.
     """
     session = boto3.Session(profile_name=profile, region_name=region)
     if name is None:

@@ -29,15 +29,15 @@ class Part(StrEnum):
 
     @property
     def of_a_channel(self) -> bool:
-        """Whether each channel has such a part, so that the command must name a channel."""
+        """Whether each channel has a part of this kind, so that the command must name a channel."""
         return self in {Part.CONSUMER, Part.HEARTBEAT}
 
 
 def switch(stack: Stack, part: Part, destination: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
-    """Start or stop a part, unless it is in that state already. Returns its state before and after.
+    """Start (`on`) or stop a part, if it is not so already. Returns the part's state before and after.
 
-    `destination`: the channel or `callback` whose part it is, or None. `wait` waits before the next read, and returns
-    False when the time is over. Raises `Failure` and what boto3 raises.
+    `destination`: the channel or `callback` whose part it is, or None. `wait` waits before the state is read again, and
+    returns False when the time is over. Raises `Failure` and what boto3 raises.
     """
     if part in {Part.RECONCILER, Part.HEARTBEAT}:
         return _schedule(stack, f"{part}{destination or ''}", on=on)

@@ -13,7 +13,7 @@ VIA: Final = "operator"
 
 
 def take(requests: Requests, request_id: str, name: str) -> Taken:
-    """Take a request in that person's name. Raises `Failure` if somebody else has taken it."""
+    """Take a request in that person's name. Raises `Failure` if somebody has taken the request already."""
     try:
         taken = takes.take(requests, request_id, uuid.uuid4().hex, Human(name, VIA))
     except RequestGone:
@@ -28,7 +28,7 @@ def take(requests: Requests, request_id: str, name: str) -> Taken:
 
 
 def release(requests: Requests, request_id: str, operator: str) -> str:
-    """Release a request, and return the name of the person who had it. Raises `Failure` if nobody has taken it."""
+    """Release a request in the operator's name. Returns who had the request. Raises `Failure` if nobody had it."""
     try:
         held = requests.read(request_id).record.taken
         if held is None:

@@ -120,7 +120,7 @@ def set_secret(
 
 @failures.command("list", epilog="Example: assistance --local failures list email_feedback")
 def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None:
-    """List the failed events of SOURCE, oldest first. Their content may name recipients, so it is not shown."""
+    """List the failed events of SOURCE, oldest first, without their content, because it may name recipients."""
     found = failures_.find(stack_of(context), of)
     if json:
         render.print_json(
@@ -172,7 +172,7 @@ def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -
 
 @items.command(epilog="Example: assistance --local items show 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
 def show(context: typer.Context, key: ItemKey, with_description: WithDescription = False, json: Json = False) -> None:
-    """Show the items with that key: the name and type of each attribute; with --with-description, also its value."""
+    """Show a table key's items: the name and type of each attribute; with --with-description, also its value."""
     found = stack_of(context).requests().items.of(key)
     rows = [
         (
