@@ -20,7 +20,7 @@ from assistance.text import is_blank, printable
 MAX_DETAILS: Final = 20
 MAX_LABEL_CHARACTERS: Final = 60
 MAX_IGNORED: Final = 20
-"""An answer names at most this many ignored members, and shows at most `MAX_LABEL_CHARACTERS` of each name."""
+"""A 202 names at most this many unknown members of the call, and at most `MAX_LABEL_CHARACTERS` of each name."""
 # One half of a UTF-16 surrogate pair. JSON can contain it, but UTF-8 can't:
 # https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -30,7 +30,7 @@ _IN_WORDS: Final = {
     "dict_type": _NO_OBJECT,
     "string_type": "Input should be a string, number or boolean",
 }
-"""These texts replace pydantic's own, which name Python's types."""
+"""Error texts for bots, by pydantic's type of the error. pydantic's own texts would name Python's types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _members(value: object) -> object:
 
 
 def _details(value: object) -> object:
-    """The entries in which neither label nor value is blank."""
+    """The call's details, without entries whose label or value is blank. Raises `ValueError` if too many are left."""
     value = _members(value)
     if value is None:
         return {}
@@ -143,14 +143,14 @@ class Call(Model):
 
     @property
     def optional_members(self) -> dict[str, Any]:
-        """The optional members that are shown to humans, as in an `AssistanceRequest`. Empty ones are left out."""
+        """The optional members that are shown to humans, as `AssistanceRequest` has them. Empty ones are left out."""
         members = self.model_dump(include={"customer", "conversation_url", "reference"}, exclude_none=True)
         members["details"] = [{"label": label.strip(), "value": value} for label, value in self.details.items()]
         return {name: value for name, value in members.items() if value}
 
 
 def read(body: bytes, *, loopback: bool) -> tuple[Call, tuple[str, ...]]:
-    """The call in a body, and its unknown members. `loopback`: callbacks to http://127.0.0.1. Raises a `Problem`."""
+    """The call in a body, and unknown members' names. `loopback` allows callbacks to 127.0.0.1. Raises a `Problem`."""
     parsed = _parsed(body)
     given = parsed.members if isinstance(parsed, Object) else parsed
     try:
@@ -197,7 +197,7 @@ def _object(members: list[tuple[str, Any]]) -> Object:
 
 
 def _encodable(value: Any) -> Any:  # noqa: ANN401
-    """The value; in a text, half surrogate pairs are replaced, since UTF-8 can't encode them."""
+    """The value. In a text, each lone half of a surrogate pair is replaced, since UTF-8 can't encode it."""
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 

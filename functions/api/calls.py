@@ -1,4 +1,4 @@
-"""Turns an API Gateway event into a valid `Call` and the id of the request that it creates."""
+"""Turns an API Gateway event into a valid `Call` and the id of the request that this call creates."""
 
 import binascii
 import hashlib
@@ -44,7 +44,7 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
-    """The distinct values of a header. If there are several, a proxy may use another one than the API.
+    """The distinct values of a header, named in lower case. If there are several, a proxy may use another than the API.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """

@@ -67,7 +67,7 @@ def accept() -> Response[str]:
 
 @app.get("/assistance-requests/<request_id>")
 def show(request_id: str) -> Response[str]:
-    """Answer with a request's status and deliveries, or with 404 if another API key has sent the request."""
+    """Answer with a request's status and deliveries. 404 if there is none, or if another API key has sent it."""
     id_ = request_id.lower()
     record = requests().get(id_) if is_request_id(id_) else None
     if record is None or not record.is_for(caller(app.current_event)):
@@ -106,7 +106,7 @@ def no_such_route(_: Exception) -> Response[str]:
 
 @app.exception_handler(Exception)
 def failed(error: Exception) -> Response[str]:
-    """Answer a call that can't be handled. Of an unforeseen exception only the log shows something: type and place."""
+    """Answer a call that can't be handled. Only the log shows the type and place of an unforeseen exception."""
     match error:
         case Problem():
             return error.response()
@@ -150,7 +150,7 @@ def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | No
 
 
 def _without_base_path(event: dict[str, Any]) -> str:
-    """The path without a custom domain's base path, with which it begins if a bot calls such a domain."""
+    """The event's path, without the base path of a custom domain, with which it begins if a bot calls the domain."""
     path = str(event["path"]).removesuffix("/")
     parts, depth = path.split("/"), str(event["resource"]).count("/")
     base, own = parts[1:-depth], parts[-depth:]

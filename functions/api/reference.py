@@ -32,7 +32,7 @@ _PAGE: Final = """<!doctype html>
 
 @cache
 def document() -> str:
-    """The OpenAPI document with this deployment's topics, and the address from which it was fetched as its server."""
+    """The OpenAPI document with this deployment's topics. The server in it is the address from which it is fetched."""
     text = Path(__file__).with_name("openapi.json").read_text("utf-8")
     # `infra/openapi.py` has written the file with the default routes.
     text = text.replace('"topic": "sales"', f'"topic": "{next(iter(routes()))}"')

@@ -1,7 +1,7 @@
-"""One POST to the URL that a bot has named. It can't reach anything that is not public anyway.
+"""One POST to the URL that a bot has named. The POST can reach public addresses only.
 
-All addresses of the host must be public, and the connection goes to one of these, so a later change in DNS has no
-effect. No redirect is followed, only the status and headers of the answer are read, and all of that has a deadline.
+All addresses of the host must be public, and the connection goes to one of these addresses, so a later change in DNS
+has no effect. The client follows no redirect, reads only the answer's status and headers, and has a deadline.
 https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
@@ -54,7 +54,7 @@ def _is_address(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The status and headers of an answer. `headers` has names in lower case."""
+    """The status and headers of a receiver's answer. `headers` has names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """Makes the calls. `loopback`: True if http://127.0.0.1 is allowed too. The other fields are for tests."""
+    """Posts to bots' URLs. `loopback`: True if http://127.0.0.1 is allowed too. The other fields are for tests."""
 
     loopback: bool = False
     resolve: Callable[[str, int], Sequence[str]] = resolve
@@ -70,7 +70,7 @@ class Egress:
     tls: ssl.SSLContext = field(default_factory=context)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post the body, and return the answer. Raises a `DeliveryError` if there was none."""
+        """Post the body, and return the answer. Raises a `DeliveryError` if there is no readable answer."""
         to = Url(url)
         # The names in certificates have no final dot: https://www.rfc-editor.org/rfc/rfc6066#section-3
         host, port = str(to.host).strip("[]").removesuffix("."), int(to.port or 0)

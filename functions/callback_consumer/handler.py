@@ -21,14 +21,14 @@ receivers = cache(Receivers)
 
 
 def prepare() -> None:
-    """Create these objects before several threads would do so at the same time."""
+    """Create the objects that sends share, before several threads would do so at the same time."""
     secrets()
     egress()
     receivers()
 
 
 def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
-    """Send the bot the callback about the request's event. Returns the webhook's id."""
+    """Send the bot the callback about the request's event. Returns the webhook's id. Raises a `DeliveryError`."""
     url, event = outgoing.request.callback_url, outgoing.event
     if url is None or event is None:
         raise PermanentFailure("malformed_message")
@@ -41,7 +41,7 @@ def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, byt
 
 
 def send(outgoing: Outgoing) -> str:
-    """`call_back` with the deployed function's objects."""
+    """Send the bot a callback, with the receivers and the client that this Lambda process shares. Returns its id."""
     return call_back(outgoing, receivers(), egress().post)
 
 

@@ -18,7 +18,7 @@ def webhook_id(request: AssistanceRequest, event: End | Handled) -> str:
 
 
 def compose(request: AssistanceRequest, event: End | Handled) -> str:
-    """The body: the request as the API answered when it accepted it, with its present status and the event."""
+    """The body: the event, the request's status at its time, and the request's other members as in the API's 202."""
     at, data = timestamp_of(event.at), request.summary_with_reference(event.status)
     if isinstance(event, Handled):
         data[_name(event)] = {"at": at, "by": event.by, "via": event.via}

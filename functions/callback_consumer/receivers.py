@@ -40,11 +40,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Known:
-    """What is known from the last call to a path or a host. Times are in seconds since 1970.
+    """What is known of a path or a host, from the last calls to it. Times are in seconds since 1970.
 
-    `prompt`: True if it was answered within `PROMPT_SECONDS`. `unanswered`: how many calls in a row got no answer;
-    calls at the same time count once. `judged_at`: when the last slow call ended. `rests_until`: it gets no calls
-    before then.
+    `prompt`: True if it answered within `PROMPT_SECONDS`. `unanswered`: how many calls in a row got no answer; calls at
+    the same time count once. `judged_at`: when the last slow call ended. `rests_until`: until when it gets no calls.
     """
 
     prompt: bool = False
@@ -133,17 +132,17 @@ class Receivers:
 class _SlowTime:
     """For how many seconds slow receivers may still delay batches. The time of simultaneous calls counts once.
 
-    `at`: when `left` was last computed. `left`: these seconds. All times are in seconds since 1970.
+    `left`: the number of these seconds. `at`: when `left` was last computed, in seconds since 1970.
     """
 
     at: float
     left: float = BURST_SECONDS
     since: float = -inf
     until: float = -inf
-    """`since` and `until` are the beginning and the end of the last period that has been counted."""
+    """`since`, `until`: when the last period began and ended that was subtracted from `left`, in seconds since 1970."""
 
     def seconds_until(self, reserve: float, now: float) -> float:
-        """How many seconds it takes until `reserve` seconds are left. 0 if they are left now."""
+        """In how many seconds slow receivers may again delay batches for `reserve` seconds. 0 if they may now."""
         self._refill(now)
         return max(0.0, (reserve - self.left) / SHARE)
 

@@ -10,7 +10,7 @@ KEY_BYTES: Final = range(24, 65)
 
 
 def read(text: str) -> list[bytes]:
-    """The keys in the secret. Raises `UnusableSecret`."""
+    """The signing keys in the secret's text. Raises `UnusableSecret`."""
     keys = [_decoded(part.removeprefix("whsec_")) for part in text.split()]
     if not keys:
         raise UnusableSecret("the secret is empty")

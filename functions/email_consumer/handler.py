@@ -20,7 +20,7 @@ ses = cache(aws.ses)
 
 
 def prepare() -> None:
-    """Create the clients that sends need, before several threads would do so at the same time."""
+    """Create the clients that sends share, before several threads would do so at the same time."""
     ses()
     if settings().take_page:
         secrets()
@@ -33,7 +33,7 @@ def recipients(topic: str) -> list[str]:
 
 
 def send(outgoing: Outgoing) -> str:
-    """Send the request as a mail, also if an attempt is in doubt: SES can't be asked. Returns SES's message id."""
+    """Send the request as a mail, even if an earlier one may have arrived: SES can't tell. Returns SES's message id."""
     url = take_url(outgoing, settings().take_page, settings().take_secret)
     try:
         answer = ses().send_email(

@@ -1,8 +1,8 @@
 """The heartbeat of email: a mail to SES's mailbox simulator, which answers like a recipient's mail server.
 
-If SES would refuse every mail, because the sender is not verified or the account may not send, it refuses this one too.
-SES publishes an event about the simulator's answer, like about a bounce, and `email_feedback` counts it. No human gets
-the mail.
+If SES refuses every mail, because the sender is not verified or the account may not send, it also refuses this mail.
+SES publishes an event about the simulator's answer, like about a bounce, and `email_feedback` counts the event. No
+human gets the mail.
 https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html#send-email-simulator
 """
 
@@ -23,7 +23,7 @@ _PAUSED: Final = frozenset({"AccessDeniedException", "SendingPausedException"})
 
 
 def defects(ses: SESV2Client) -> Iterator[str]:
-    """Yield the code because of which SES sends no mail at present. Raises a `DeliveryError` for all other errors."""
+    """Yield the error code if SES sends no mail at all at present. Raises a `DeliveryError` for all other errors."""
     try:
         ses.send_email(
             FromEmailAddress=settings().email_sender,

@@ -16,7 +16,7 @@ SUBJECT_CHARACTERS: Final = 60  # most mail programs cut a longer subject in the
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContentTypeDef":
-    """The content of the mail for SES. Each header is on one line, so that a customer's text can't add a header."""
+    """The mail for SES, with a link to `take_url` if given. Headers are single lines, so customers can't add any."""
     request = outgoing.request
     url, shown_facts = facts.conversation(request), facts.about(request)
     buttons = [*([("Open conversation", url)] if url else []), *([("I'll take it", take_url)] if take_url else [])]
@@ -35,7 +35,7 @@ def compose(outgoing: Outgoing, *, take_url: str | None = None) -> "EmailContent
 
 
 def subject(request: AssistanceRequest) -> str:
-    """The topic and the beginning of the description."""
+    """The mail's subject: the topic and the beginning of the description."""
     topic = f"[{heading(request.topic)}] "
     return topic + preview(request.description, SUBJECT_CHARACTERS - len(topic))
 
@@ -52,13 +52,13 @@ def thread(request: AssistanceRequest) -> str:
 
 
 def reply_to(request: AssistanceRequest) -> list[str]:
-    """The address to which a reply to the mail goes: the customer's, if it is valid. Else none."""
+    """The address to which a reply to the mail goes: the customer's. Empty if that is missing or invalid."""
     address = contact.mailto(request.customer.email) if request.customer and request.customer.email else None
     return [address] if address else []
 
 
 def _text(description: str, shown_facts: tuple[Fact, ...], buttons: list[tuple[str, str]], notes: list[str]) -> str:
-    """The plain text of the mail. It says the same as the HTML, and begins with the description."""
+    """The plain text of the mail, with the same content as its HTML. It begins with the description."""
     about = [f"{one_line(fact.label)}: {one_line(fact.text)}" for fact in shown_facts]
     links = [f"{name}: {url}" for name, url in buttons]
     paragraphs = (lines for lines in ([description], about, links, ["--", *notes]) if lines)

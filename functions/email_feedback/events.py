@@ -24,7 +24,7 @@ class _Model(BaseModel):
 
 
 class _AboutMail(_Model):
-    """The mail that an event is about. `message_id` is the id that SES's `SendEmail` returned."""
+    """An event about a mail. `message_id` is the id that SES's `SendEmail` returned for the mail."""
 
     message_id: Annotated[str, Field(min_length=1, validation_alias=AliasPath("mail", "messageId"))]
     # SES turns each tag's value into a list.
@@ -57,12 +57,12 @@ class Bounce(_AboutMail):
 
     @property
     def code(self) -> str:
-        """The error code that the delivery gets."""
+        """The error code that the bounced delivery gets, such as `bounce_permanent`."""
         return f"bounce_{self.type.lower()}"
 
     @property
     def may_be_automatic_reply(self) -> bool:
-        """Whether this may be an out-of-office reply, which has no report of a mail server.
+        """Whether this may be an out-of-office reply instead of a bounce: it has no report of a mail server.
 
         https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
         """
@@ -77,7 +77,7 @@ class Refusal(_AboutMail):
 
     @property
     def code(self) -> str:
-        """The error code that the delivery gets."""
+        """The error code that the delivery gets: `complaint` or `reject`."""
         return self.event_type.lower()
 
 
@@ -89,7 +89,7 @@ class Delivery(_AboutMail):
 
 
 class Other(_Model):
-    """An event that changes nothing. The deployed event destination does not select these types."""
+    """An event of a type that changes nothing. The stack does not let SES publish these types."""
 
     event_type: Literal["Send", "DeliveryDelay", "Rendering Failure", "Open", "Click", "Subscription"]
 

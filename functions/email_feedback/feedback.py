@@ -34,7 +34,7 @@ class Feedback:
     dlq_url: str
 
     def process(self, event: Event, *, source_message_id: str) -> None:
-        """Act on an event. Raises an error if it must be retried later, or `Unreadable` if an item is damaged."""
+        """Act on an event. Raises `FeedbackError` or `TableUnavailable` so that Lambda retries it, or `Unreadable`."""
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
@@ -81,7 +81,7 @@ class Feedback:
 
 
 def _check_final(record: Record, about: dict[str, Any]) -> None:
-    """Log that the event is about no mail of the request. Raises `NotYetRecorded` if it may still be recorded."""
+    """Log that the event's mail is none of the request's. Raises `NotYetRecorded` if it may still be recorded."""
     mails = [each for each in record.deliveries if each.destination == Channel.EMAIL]
     if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
         raise NotYetRecorded(about["request_id"])
@@ -89,7 +89,7 @@ def _check_final(record: Record, about: dict[str, Any]) -> None:
 
 
 def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> Record:
-    """The record after the event. An automatic reply changes no confirmed mail."""
+    """The record after the event. What may be an automatic reply changes nothing if the mail's arrival is confirmed."""
     result = event.message_id
     if isinstance(event, Delivery):
         return transitions.confirmed(record, result, at=epoch_ms(event.at))

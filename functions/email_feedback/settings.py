@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """The environment variables of the function."""
+    """The environment variables of the function that handles SES's events."""
 
     table_name: str
     email_dlq_url: str

@@ -22,7 +22,7 @@ _CLOCKS_MS: Final = 60_000
 
 
 def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
-    """Record the deliveries of dead letters as failed, in the table and in `waiting`: the open requests, by id."""
+    """Record the deliveries of dead letters as failed, in the table and in `waiting`: the unfinished requests by id."""
     wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
     for channel in wanted & run.queues.keys():
         letters, complete = _letters(run, channel)
@@ -75,7 +75,7 @@ def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
 
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:
-    """The names of the deliveries to which a dead letter may belong: the one that it names, or own and fallback."""
+    """The names of the deliveries that a dead letter may be of: the one it names; if none, own and fallback."""
     here = [delivery for delivery in record.unfinished if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]

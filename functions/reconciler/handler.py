@@ -26,7 +26,7 @@ requests = cache(lambda: deployed(settings().table_name))
 
 @cache
 def outbox() -> Outbox:
-    """Publishes the outbox entries of the deployed table."""
+    """The object that publishes the outbox entries of the deployed table."""
     publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests(), late=True)
     return Outbox(publisher, timedelta(seconds=settings().grace_seconds))
 
@@ -50,7 +50,7 @@ def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bo
 
 
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
-    """Publish what waits in the outbox, then check the unfinished requests. Returns the results of both."""
+    """Publish late outbox entries, then check unfinished requests. Returns both results. `dry_run` changes nothing."""
     sweep = outbox().sweep(context.get_remaining_time_in_millis, dry_run=dry_run)
     report = check_requests(sweep, context.get_remaining_time_in_millis, dry_run=dry_run)
     if not dry_run:

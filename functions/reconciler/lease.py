@@ -15,9 +15,9 @@ LEASE_KEY = {PARTITION_KEY: "LEASE#reconciler", SORT_KEY: "LEASE"}
 
 @contextmanager
 def lease(table: Table, owner: str, duration: timedelta, *, clock: Clock = utc_now) -> Iterator[bool]:
-    """Hold the lease, if no other sweep does. Yields whether this sweep holds it. It expires after `duration`.
+    """Hold the lease for `duration` at most, if no other sweep holds it. Yields whether this sweep holds it.
 
-    A lease that expires later than in twice that time, or can't be read, is replaced. Raises `TableUnavailable`.
+    A stored lease that ends later than in twice `duration`, or can't be read, is replaced. Raises `TableUnavailable`.
     """
     now = clock()
     try:

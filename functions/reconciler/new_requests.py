@@ -43,7 +43,7 @@ _LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
 class _Listed(Model):
-    """A request as the index lists it."""
+    """A request as the index of accepted requests lists it."""
 
     id: Annotated[RequestId, Field(alias=PARTITION_KEY)]
     created_at: Moment
@@ -56,7 +56,7 @@ class _Progress(Model):
 
 
 class _Last(NamedTuple):
-    """What the last sweep has stored. If version 1 has written since, `legacy_until` is empty."""
+    """The progress that the last sweep has stored. `legacy_until` is empty if version 1 has written since."""
 
     until: str = ""  # it has checked the requests that were accepted before this time
     legacy_until: str = ""  # version 1 will check no requests that were accepted before this time
@@ -65,7 +65,7 @@ class _Last(NamedTuple):
 
 
 class _Check(NamedTuple):
-    """A check of a request, due `FIRST_CHECK_AFTER` after `since`."""
+    """One of the two checks of a new request. It is due `FIRST_CHECK_AFTER` (30 seconds) after `since`."""
 
     since: str  # the request's acceptance, or for the second check `SECOND_CHECK_AFTER` later
     id: str
@@ -73,7 +73,7 @@ class _Check(NamedTuple):
 
 
 def check(run: Run) -> list[Open]:
-    """Check the requests accepted since the last sweep, each twice, and watch the unfinished ones. Returns these."""
+    """Make the first and second checks of requests that are due, and watch the unfinished requests. Returns these."""
     report, items, last = run.report, run.requests.items, _last(run)
     until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
     # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.
@@ -123,7 +123,7 @@ def _progress(run: Run, item: Item, kept: list[Item]) -> _Last:
 
 
 def _checks(run: Run, since: str, until: str) -> Iterator[_Check]:
-    """The checks that became due between `since` and `until`, earliest first. No request is in it twice."""
+    """The checks that became due between `since` and `until`, earliest first. No request comes twice."""
     accepted, second_since = run.requests.items.accepted, _earlier(since, SECOND_CHECK_AFTER)
     second_until = min(since, _earlier(until, SECOND_CHECK_AFTER))
     if second_until == since and next(accepted(second_since, _earlier(until)), None) is None:

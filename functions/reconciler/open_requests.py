@@ -38,7 +38,7 @@ def locate(run: Run, found: Open) -> None:
 
 
 def _publish_again(run: Run, found: Open, names: list[str]) -> None:
-    """Read the request from the table, since an index may be outdated, and publish the lost deliveries."""
+    """Read the request from the table, since an index may be outdated. Publish the named deliveries that are lost."""
     stored = run.requests.read(found.id)
     now = Open(found.id, stored.record)
     lost = list[str]()
@@ -119,7 +119,7 @@ def _pending_since(record: Record, delivery: Delivery) -> int:
 
 
 def _open_since(record: Record, delivery: Delivery) -> int:
-    """Since when a human waits for it: since the request's acceptance, or since its resend, escalation or bounce."""
+    """Since when a human waits for the delivery: since the request's acceptance, or a resend, escalation or bounce."""
     had_ended = delivery.kind in {Kind.RESEND, Kind.ESCALATION} or any(
         attempt.returned_at for other in record.deliveries for attempt in other.attempts
     )

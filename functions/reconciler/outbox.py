@@ -21,7 +21,7 @@ TIME_FOR_A_CHUNK_MS: Final = 20_000
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep has published, or a dry run would publish."""
+    """What one sweep of the outbox has published, or a dry run would publish."""
 
     published: int = 0  # messages
     failed: int = 0  # messages
@@ -64,7 +64,7 @@ class Outbox:
         return sweep
 
     def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """Yield the items with entries that were written before `before`, or after `now` by a clock that is fast."""
+        """Yield the readable items, with their entries from before `before`, or from after `now` if a clock is fast."""
         for item in items:
             try:
                 found = self.publisher.read(item)

@@ -112,7 +112,7 @@ class Run:
 
     @contextmanager
     def skipping_unreadable(self, request_id: str) -> Iterator[None]:
-        """Leave the block if the request is gone or can't be read or written. Counts and logs the latter."""
+        """Leave the block if the request is gone, or can't be read or written. Counts and logs unreadable ones only."""
         try:
             with suppress(RequestGone):
                 yield
@@ -121,7 +121,7 @@ class Run:
             logger.error("a request can't be read or written", request_id=request_id, wrong=str(error))
 
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
-        """Apply an event, and write its record unless in a dry run. Returns it, and whether the event changed it."""
+        """Apply an event, and write the record unless in a dry run. Returns the record, and whether it has changed."""
 
         def changed(record: Record) -> tuple[Record, bool]:
             after = event(record)

@@ -1,7 +1,7 @@
 """Sends each request that nobody has taken in time to its fallback, once.
 
-An index lists the delivered requests by the time at which that is to be decided, so a sweep reads only those whose time
-has come.
+An index lists the delivered requests by the time until which somebody must take them, so a sweep reads only those whose
+time is over.
 """
 
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ from assistance.failures import Kind, Table, by_code, failure, retry_after
 from assistance.platform.clock import utc_now
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
-"""After these errors, the consumer reads the token from the secret again, and calls once more if it has changed."""
+"""After these errors, the consumer reads the token from the secret again, and calls once more if that has changed."""
 
 TOO_LONG: Final = "msg_blocks_too_long"
 CONTENT_ERRORS: Final = frozenset(
@@ -85,7 +85,7 @@ _DEFAULT_RETRY_AFTER = 30.0
 
 
 def code_of(error: SlackApiError) -> str | None:
-    """Slack's error code; None if the answer has none, as when a proxy has sent it."""
+    """Slack's error code. None if the answer has no code, because a proxy has sent it, say."""
     data = error.response.data
     code = data.get("error") if isinstance(data, dict) else None
     return code if isinstance(code, str) else None

@@ -27,9 +27,9 @@ refused: Final[list[int]] = []
 
 
 def room() -> int:
-    """How many characters the blocks of one message may have: Slack documents no limit.
+    """How many characters the blocks of one message may have. Slack documents no limit, so the number adapts.
 
-    If Slack has refused messages as too long, it is four fifths of the shortest one's length.
+    If Slack has refused messages as too long, the limit is four fifths of the smallest refused message's size.
     """
     return min((MAX_MESSAGE_CHARACTERS, *(4 * each // 5 for each in refused)))
 
@@ -51,7 +51,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
-    """Post the requests in one message, except those that earlier attempts have posted."""
+    """Post the requests in one message, except those already posted. Returns each one's message id (`ts`) or error."""
     known = find_posted(outgoing) if outgoing[0].doubts else {}
     missing = [one for one in outgoing if one not in known]
     if not missing:

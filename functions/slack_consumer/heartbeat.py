@@ -19,7 +19,7 @@ _ID: Final = re.compile(r"[CDG][A-Z0-9]{2,}")
 
 
 def defects() -> Iterator[str]:
-    """Yield what would prevent a message from being posted. Raises a `DeliveryError` if Slack does not tell that."""
+    """Yield each defect that prevents Slack from taking messages. Raises a `DeliveryError` without a usable answer."""
     try:
         answer = with_token(partial(web_api.call, WebClient.auth_test, settings().slack_api_url))
     except TransientFailure as failure:
@@ -38,8 +38,8 @@ def defects() -> Iterator[str]:
 def _refusal(channel: str, *, anywhere: bool) -> str | None:
     """The error code because of which nothing can be posted in that channel. None if posting works.
 
-    None also if the token lacks the history scope, since then this can't be checked. `anywhere`: True if the bot may
-    also post in channels of which it is no member.
+    None also if the token lacks the history scope, because without it nothing can be checked. `anywhere`: True if the
+    bot may also post in channels of which it is no member.
     """
     try:
         call(partial(WebClient.conversations_history, channel=channel, limit=1))

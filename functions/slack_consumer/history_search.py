@@ -37,16 +37,16 @@ class Window(NamedTuple):
     latest: float
 
     def holds(self, one: Outgoing) -> bool:
-        """Whether an attempt of this request in doubt may have posted its message in this window."""
+        """Whether an attempt in doubt of this request may have posted its message in this window."""
         own = map(_window, one.doubts)
         return any(it.place == self.place and self.oldest <= it.oldest <= self.latest for it in own)
 
 
 def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
-    """Search for the messages that earlier attempts have posted. Returns the `ts` of those that were found.
+    """Search for the messages that earlier attempts have posted. Returns the id (`ts`) of each one found, or an error.
 
-    For other requests whose windows could not all be read, it returns the error. If the time is over, the requests in
-    the windows that are left are put off, which uses up no attempt, unless the first window has taken all the time.
+    A request gets an error if it was not found and one of its windows could not be read. If the time is over, this is
+    `RateLimited`, which uses up no attempt; but if the first window took all the time, it is a `TransientFailure`.
     """
     until, late = utc_now() + SEARCH_TIME, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
@@ -66,7 +66,7 @@ def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryEr
 def _read(
     window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str], until: datetime, late: TransientFailure
 ) -> DeliveryError | None:
-    """Add the messages of `missing` in the window to `found`. Returns the error if the window can't be read."""
+    """Add the messages of `missing` in the window to `found`. Returns an error if it can't be read before `until`."""
     try:
         for message in _messages(window, until, late):
             found |= _shown_in(message, missing)

@@ -24,7 +24,7 @@ def token(*, fresh: bool = False) -> str:
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Call `use` with the token, and again if Slack refuses it and it has been replaced. Raises a `DeliveryError`."""
+    """Call `use` with the token; and once more if Slack refuses it and a new one is stored. Raises `DeliveryError`."""
     first = token()
     try:
         return use(first)
@@ -40,7 +40,7 @@ def call(method: web_api.Method) -> dict[str, Any]:
 
 
 def ours(message: Mapping[str, Any]) -> bool:
-    """Whether this deployment's app has posted the message. Raises a `DeliveryError` if Slack does not tell our ids.
+    """Whether this deployment's app has posted the message. Raises `DeliveryError` if Slack does not tell its ids.
 
     Slack writes `bot_id` and `user`; no app can imitate them: https://docs.slack.dev/reference/methods/chat.postMessage
     """

@@ -24,8 +24,7 @@ TIMEOUT_SECONDS: Final = 2
 def is_slacks(url: str, response_origin: str) -> bool:
     """Whether the URL leads to Slack.
 
-    `response_origin`: if it is not empty, the URL must instead begin with this origin, that of `make run`'s local
-    Slack.
+    `response_origin`: if not empty, the URL must have this origin instead, which is the local Slack of `make run`.
     """
     try:
         parts = urlsplit(url)

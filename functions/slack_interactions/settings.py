@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """The environment variables of the function."""
+    """The environment variables of the function that handles button presses in Slack."""
 
     table_name: str
     slack_signing_secret: str  # the ARN of the secret with Slack's signing secret

@@ -53,7 +53,7 @@ class Taking:
             self.answer(press.response_url, privately(text))
 
     def _take(self, press: ButtonPress) -> str | None:
-        """Take the request for the user who pressed. If somebody has it already, returns a text that says who."""
+        """Take the request for the user who pressed. Returns None, or a text that says who had taken it before."""
         on, human = press.on, _human(press)
         taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts)
         measure(taken)
@@ -63,7 +63,7 @@ class Taking:
         return "You have this request." if _theirs(taken.take, press) else f"{_name(taken.take)} has this request."
 
     def _release(self, press: ButtonPress) -> str | None:
-        """Release the request if the user who pressed has it. If not, returns a text that says why not."""
+        """Release the request if the user who pressed has it. Returns None, or a text that says why not."""
         request_id = press.on.request_id
         taken = self.requests.read(request_id).record.taken
         if taken is None:
@@ -127,7 +127,7 @@ def _human(press: ButtonPress) -> Human:
 
 
 def _theirs(taken: Take, press: ButtonPress) -> bool:
-    """Whether the take was made by the user who pressed. A take's id is that of the press: the user's id is first."""
+    """Whether the user who pressed made the take. A take's id is its press's id, which begins with the user's id."""
     return taken.via == Channel.SLACK and taken.id.startswith(f"{press.user_id}.")
 
 

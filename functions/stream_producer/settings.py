@@ -6,7 +6,7 @@ from assistance.platform.environment import Environment
 
 
 class Settings(Environment):
-    """The environment variables of the function."""
+    """The stream producer's environment variables."""
 
     table_name: str
     topic_arn: str

@@ -51,7 +51,7 @@ class Form:
     def pressed(self) -> str:
         """The id of the press. It is the same if a browser sends the form again.
 
-        Otherwise the human who has taken the request would be told that somebody else has it.
+        With another id, the human who has taken the request would be told that somebody else has it.
         """
         return self.press if _PRESS.fullmatch(self.press) else uuid.uuid4().hex
 

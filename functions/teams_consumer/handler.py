@@ -1,8 +1,8 @@
 """Delivers requests to a Teams channel, through a Power Automate workflow that posts the card with which it is called.
 
-The workflow's answer, 202, says that it has accepted the call, not that it has posted the card: that is in its run
-history. The workflow can't be asked what it has posted. So after an attempt in doubt the card is sent again, and a
-request may be posted twice.
+The workflow's answer, 202, says that it has accepted the call, not that it has posted the card: only the workflow's run
+history shows that. The workflow can't be asked what it has posted. So after an attempt in doubt the card is sent again,
+and a request may be posted twice.
 """
 
 import ssl

@@ -19,7 +19,7 @@ Json: TypeAlias = dict[str, Any]
 MAX_BYTES: Final = 28_000
 """The approximate limit on a message: https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions.
 The longest description takes 16 KB in UTF-8 and in UTF-16, so it always fits. With JSON's escapes it could take 48 KB,
-so the message is written without them."""
+so the message has no escapes."""
 CONTENT_TYPE: Final = "application/vnd.microsoft.card.adaptive"
 # The version of Adaptive Cards that Teams supports:
 # https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-reference
@@ -34,7 +34,7 @@ _MARKDOWN: Final = re.compile(r"(^\d{1,9}(?=[.)](?: |$)))|[\\`*_\[\]<>&~#!|{]|^[
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
     """The body of the call to the workflow. `take_url`: the page on which a human takes the request.
 
-    If the card would be too large for Teams, its facts are shortened, and say that they are. The description never is.
+    If the card would be too large for Teams, its facts are shortened, and say so. The description is never shortened.
     """
     body = b""
     for shown_facts in facts.shorter(outgoing.request):
@@ -74,8 +74,8 @@ def _text(text: str, **style: object) -> Json:
     """A text that Teams shows as it was typed.
 
     A TextBlock would turn a customer's characters into links, lists and emphasis; a TextRun does not:
-    https://learn.microsoft.com/adaptive-cards/create/textfeatures. It can't mention anybody either, since a mention
-    needs an entity beside the text. Cards replace `{{DATE(…)}}` by a date, so the two braces go into different runs.
+    https://learn.microsoft.com/adaptive-cards/create/textfeatures. The text can't mention anybody either: a mention
+    needs an entity beside it. Cards replace `{{DATE(…)}}` by a date, so the two braces go into different runs.
     """
     runs = re.split(r"(?<=\{)(?=\{)", text)
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": run, **style} for run in runs]}
