@@ -25,7 +25,7 @@ STANDARD_ERROR: Final = 2
 
 
 def print_line(text: str) -> None:
-    """Print, unless standard output is closed, as it is if the reader of a pipe has ended."""
+    """Print a line, or nothing if standard output is closed, for example because the reader of a pipe has ended."""
     try:
         print(text, flush=True)
     except OSError:

@@ -54,7 +54,7 @@ def isolate() -> None:
 
 
 def new_root_key() -> dict[str, str]:
-    """A random AWS access key for the emulator's root user, who may do everything. Its members have boto3's names."""
+    """A random AWS access key of the emulator's root user, who may do everything. The members have boto3's names."""
     letters = string.ascii_uppercase + string.digits
     key_id = "AKIA" + "".join(secrets.choice(letters) for _ in range(16))
     return {"aws_access_key_id": key_id, "aws_secret_access_key": secrets.token_urlsafe(30)}
@@ -85,7 +85,7 @@ class Cloud:
             raise LocalFailure(f"MiniStack ended with exit status {self._server.returncode}: see {self.log}.")
 
     def ready(self) -> bool | None:
-        """True if MiniStack answers, None if it does not yet. Raises `LocalFailure` if its process has ended."""
+        """True if MiniStack answers, None if not yet, for `wait.until`. Raises `LocalFailure` if it has ended."""
         self.check()
         try:
             return self.call("GET", "/_ministack/ready").status == HTTPStatus.OK or None
@@ -115,7 +115,7 @@ def _listen() -> socket.socket:
 def running(directory: Path) -> Iterator[Cloud]:
     """Run the emulator while the context is entered, with its log and its temporary files in this directory.
 
-    It may not answer yet: see `Cloud.ready`.
+    The emulator may not answer yet: see `Cloud.ready`.
     """
     log, temporary = directory / "ministack.log", directory / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -29,7 +29,7 @@ CUSTOMER: Final = {"name": "Anna Keller", "email": "anna@example.com"}
 
 
 def demonstrate(stack: Stack, print_line: PrintLine) -> None:
-    """Send the requests, follow them, and show the messages. Raises `LocalFailure` if one does not arrive in time."""
+    """Send a request per topic, follow each, and show its message. Raises `LocalFailure` if one arrives too late."""
     started = monotonic()
     sent = {topic: _send(stack, topic, REQUESTS.get(topic, OTHER), print_line) for topic in stack.topics()}
     print_line("")
@@ -93,7 +93,7 @@ def _falling_back(document: Mapping[str, Any]) -> bool:
 
 
 def _state(document: Mapping[str, Any]) -> str:
-    """The request's status, and the status of each delivery."""
+    """A line with the request's status, and the status and last error of each delivery."""
     details = []
     for delivery in document.get("deliveries", []):
         error = delivery.get("last_error")
@@ -149,7 +149,7 @@ def _lines(message: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """A text without Slack's markup. A label above a value is put in front of it, with a colon."""
+    """A text without Slack's markup. A label in the line above a value goes in front of the value, with a colon."""
     return html.unescape(_MARKUP.sub(r"\1", _LABEL.sub(r"\1: ", text)))
 
 

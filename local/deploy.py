@@ -31,7 +31,7 @@ QUICK: Final = Config(connect_timeout=5, read_timeout=60, retries={"total_max_at
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The synthesized output of the CDK app."""
+    """The synthesized output of the CDK app: the template and the assets, such as the functions' code."""
 
     directory: Path
     stack_name: str
@@ -64,7 +64,7 @@ def assemble(directory: Path, context: Mapping[str, str], addresses: Mapping[str
 
 
 def synthesize(directory: Path, context: Mapping[str, str]) -> None:
-    """Run the CDK app with this context, so that it writes the template and assets to the directory."""
+    """Let the CDK app write the template and assets for this context to the directory. Raises `LocalFailure`."""
     log = directory.with_name("synth.log")
     environment = os.environ | {
         "CDK_OUTDIR": str(directory),
@@ -91,7 +91,7 @@ def synthesize(directory: Path, context: Mapping[str, str]) -> None:
 
 
 def deploy(cloud: Cloud, assembly: Assembly) -> dict[str, str]:
-    """Create the stack and return its outputs."""
+    """Create the stack in the emulator and return its outputs. Raises `LocalFailure`."""
     template = _upload(cloud, assembly)[assembly.template]
     cloudformation = cloud.session.client("cloudformation", endpoint_url=cloud.url, config=QUICK)
     cloudformation.create_stack(

@@ -42,7 +42,7 @@ def limit_api_calls(application: ASGIFramework) -> ASGIFramework:
 def mark_as_tls(application: ASGIFramework) -> ASGIFramework:
     """Mark calls as encrypted, as a TLS proxy in front of a server does; in fact they never leave this machine.
 
-    So they pass the deployed policies, which refuse plain HTTP.
+    The mark satisfies the deployed policies, which refuse plain HTTP.
     """
 
     async def serve_over_tls(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

@@ -1,9 +1,9 @@
 """Checks that calls to the emulator are signed with this run's root access key, or with a key of a function's role.
 
 MiniStack checks only signatures with roles' keys: it treats a call without a key, or with the key `test`, as one of the
-root user. Every user of this machine can connect to it. So this module checks each call first: its `Authorization`
-header must contain a signature made with the secret of its access key. AWS also accepts signatures in query strings and
-forms; this module refuses them, because no program of this project sends them.
+root user. Every user of this machine can connect to MiniStack. So this module checks each call first: the call's
+`Authorization` header must contain a signature made with the secret of an access key. AWS also accepts signatures in
+query strings and forms; this module refuses them, because no program of this project sends them.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 

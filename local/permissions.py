@@ -1,4 +1,4 @@
-"""Corrects MiniStack where its IAM checks permissions other than AWS does.
+"""Corrects the IAM of MiniStack where it checks other permissions than AWS.
 
 The deployed roles stay as they are for AWS. If a correction no longer fits a later MiniStack, MiniStack denies every
 publish or every mail, and the end-to-end tests fail.
@@ -21,7 +21,7 @@ BATCHES: Final = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
-"""The permission that AWS checks for a batch action: that of the single action."""
+"""The permission that AWS checks for a batch action, by the action's own name: that of the single action."""
 
 _extract_iam_action = iam_actions.extract_iam_action
 _enforce_ses_v2 = app._enforce_ses_v2  # noqa: SLF001
@@ -34,6 +34,8 @@ def _action(*request: Any) -> str | None:  # noqa: ANN401
 
 def _send_email(*request: Any) -> Any:  # noqa: ANN401
     """Check the permission to send a mail for its sender's identity and its configuration set, instead of for `*`.
+
+    Returns MiniStack's refusal, or None if the caller has the permission.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsimpleemailservicev2.html. The
     condition `ses:FromAddress` is the address without the sender's display name:

@@ -13,7 +13,7 @@ GUARD: Final = Path(__file__).with_name("end_with_parent.py")
 
 
 def start(program: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-    """Start a Python program in a new session, so that Ctrl-C at the terminal reaches only this process."""
+    """Start a Python program that ends with this process, but in a new session, so that it gets no Ctrl-C."""
     return subprocess.Popen(
         # -P: without it, modules in the folder of end_with_parent.py would hide those of the standard library.
         [sys.executable, "-P", str(GUARD), str(program), *arguments],

@@ -1,6 +1,6 @@
 """Passes repeated headers of a call to the functions as a list, as API Gateway does.
 
-MiniStack joins their values with commas, so that two values look like one.
+MiniStack joins the values of a repeated header with commas, so that two values look like one.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 """
 

@@ -19,7 +19,7 @@ OTHERS: Final = 0o077
 def locked(directory: Path) -> Iterator[None]:
     """Lock the directory against a second run, and make it and new files in it unreadable for other users.
 
-    If the process is killed, the operating system releases the lock.
+    Raises `LocalFailure` if another process holds the lock. The operating system releases the lock of a killed process.
     """
     before = os.umask(OTHERS)  # Applies to files that this process and its children create from here on.
     try:
@@ -33,7 +33,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def published(directory: Path, document: Mapping[str, Any]) -> Iterator[None]:
-    """Keep a complete `stack.json` in the directory until the context is left."""
+    """Keep a complete `stack.json`, with this document, in the directory until the context is left."""
     path, draft = directory / "stack.json", directory / "stack.json.new"
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)  # Only the owner may read it, because it contains keys.

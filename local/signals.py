@@ -27,7 +27,7 @@ def listen() -> None:
     """Let the first signal raise `Stopped` in the main thread, and ignore later ones, so that the clean-up completes.
 
     A shell without job control starts background processes with SIGINT ignored, and some parents block signals. This
-    function undoes both. It leaves SIGHUP ignored if it was, as with `nohup`.
+    function undoes the ignoring and the blocking. It leaves SIGHUP ignored if the parent chose that, as `nohup` does.
     """
     for number in STOPPING:
         if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
@@ -39,8 +39,9 @@ def listen() -> None:
 def follow_make() -> None:
     """Stop when the `make` that started this process gets SIGINT, because `make` does not pass SIGINT on.
 
-    After a SIGINT, `make` first removes its handler, which Linux shows in /proc, and this process watches that. A
-    `make` that was started with SIGINT ignored gets none; SIGTERM, which `make` passes on, then stops both.
+    After a SIGINT, `make` first removes its signal handler. Linux shows the handler in /proc, where a thread of this
+    process watches it. A `make` that was started with SIGINT ignored gets no SIGINT; SIGTERM, which `make` passes on,
+    then stops both processes.
     https://cgit.git.savannah.gnu.org/cgit/make.git/tree/src/commands.c: fatal_error_signal
     """
     parent = os.getppid()
@@ -74,7 +75,7 @@ def ignore() -> None:
 
 
 def check() -> None:
-    """Raise `Stopped` again if a signal has come, because Python drops an exception raised inside a finalizer."""
+    """Raise `Stopped` again if a signal has come: Python drops the first `Stopped` if a finalizer was running."""
     if _received:
         raise Stopped(_received[0])
 

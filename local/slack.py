@@ -33,9 +33,10 @@ class Slack:
 
 @contextmanager
 def from_context(context: Mapping[str, str]) -> Iterator[Slack]:
-    """Choose by the environment variables SLACK_BOT_TOKEN, SLACK_CHANNEL and SLACK_API_URL; the context overrides them.
+    """Choose the Slack by SLACK_BOT_TOKEN, SLACK_CHANNEL and SLACK_API_URL; the context's settings override these.
 
-    Without any of them, run the local server while the context is entered.
+    Without a token and a URL, run the local server while the context is entered. Raises `LocalFailure` for a token
+    without a channel, or a channel without a token.
     """
     token = os.environ.get("SLACK_BOT_TOKEN")
     channel = context.get("slack_channel") or os.environ.get("SLACK_CHANNEL")

@@ -139,9 +139,9 @@ class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
             self._send(status, "text/plain", text)
 
     def _wait_half(self, fault: Json) -> None:
-        """Wait half of the fault's time: once before and once after Slack executes the call.
+        """Wait for half of the fault's seconds. The server does so before and after it executes a call.
 
-        So a caller that gives up can't know whether Slack has executed it.
+        So a caller that gives up can't know whether Slack has executed the call.
         """
         self.workspace.released.wait(float(fault.get("seconds", 2)) / 2)
 
@@ -225,7 +225,7 @@ class SlackServer:
         return self.workspace.messages
 
     def press(self, ts: str, user: str, value: str | None = None, action_id: str | None = None) -> int:
-        """Click the first button of a message, or the one with that value, and call the app.
+        """Click the first button of the message `ts`, or the one with that value, and call the app.
 
         Returns the status of the app's answer. `action_id`: the id of the button that this user sees, if the user's
         screen still shows an earlier form of the message. Raises `SlackError`.
@@ -237,7 +237,7 @@ class SlackServer:
         return self.call_app(body, signed(body, self.signing_secret))
 
     def fail(self, kind: str, **details: Any) -> None:  # noqa: ANN401
-        """Switch on a fault: see `FAULTS`."""
+        """Switch on the fault `kind`, one of `slack_workspace.FAULTS`. `details`: for example `times` or `seconds`."""
         self.workspace.fail({"kind": kind, **details})
 
     def __enter__(self) -> Self:

@@ -41,7 +41,7 @@ FAULTS: Final = ("none", "error", "rate_limited", "status", "slow", "drop", "gar
 
 
 class SlackError(Exception):
-    """An answer of `{"ok": false, "error": code}`."""
+    """Slack answers a call with `{"ok": false, "error": code}`. The exception's text is the code."""
 
 
 class RateLimit(SlackError):
@@ -86,7 +86,7 @@ class Workspace:
         """Messages that only one user sees: the text, the user, and the `ts` of the message that they answer."""
 
     def install(self, token: str, bot: Bot) -> None:
-        """Also accept this token, for another app or for the same one."""
+        """Accept a further token: calls with this token come from this bot, of another app or of the same one."""
         self._bots[token] = bot
 
     def revoke(self, token: str) -> None:
@@ -94,7 +94,7 @@ class Workspace:
         del self._bots[token]
 
     def fail(self, fault: Mapping[str, Any]) -> None:
-        """Switch a fault on, for `times` calls or until somebody switches it off."""
+        """Switch a fault on, for as many calls as its member `times` says, else until another call of this method."""
         if fault.get("kind") not in FAULTS:
             raise ValueError(f"unknown fault: choose 'kind' among {', '.join(FAULTS)}")
         with self._lock:
@@ -107,7 +107,7 @@ class Workspace:
             return dict(self._fault)
 
     def next_fault(self, method: str, token: str, arguments: Json) -> Json:
-        """The fault for this call. Calls without a valid token get none, so that they don't count towards its `times`.
+        """The fault for this call, or `NO_FAULT`. Calls without a valid token get no fault, and use up none of `times`.
 
         A fault with `holding` applies only to calls that contain this text, one with `method` only to that method.
         """
@@ -168,7 +168,8 @@ class Workspace:
         """The payload that Slack sends when a user clicks a button: the message's first, or the one with `value`.
 
         A changed message reaches a user's screen later, so `action_id` may be the id of the button that the user still
-        sees. https://docs.slack.dev/reference/interaction-payloads/block_actions-payload. Raises `SlackError`.
+        sees. `response_urls`: the start of the URL to which the app may answer. Raises `SlackError`.
+        https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
         """
         with self._lock:
             message = next((m for m in self.messages if m["ts"] == ts), None)
@@ -191,7 +192,8 @@ class Workspace:
     def respond(self, token: str, body: Json) -> bool:
         """Accept the app's answer to a click. Returns whether its `response_url` was still valid. Raises `SlackError`.
 
-        If the answer replaces the message, the message loses its metadata, because Slack does not promise to keep it.
+        `token`: the end of the `response_url`. If the answer replaces the message, the message loses its metadata,
+        because Slack does not promise to keep the metadata.
         """
         with self._lock:
             message, user, used = self._pressed.get(token, ({}, "", MAX_ANSWERS))

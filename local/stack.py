@@ -27,7 +27,7 @@ START_SECONDS: Final = 60
 ANSWER_SECONDS: Final = 60
 FRONT: Final = "http://front.invalid"
 SLACK: Final = "http://slack.invalid"
-"""Placeholders in a template for the addresses of servers, which differ in each run."""
+"""Placeholders in a template for the addresses of the local servers (`FRONT`: take pages), which differ in each run."""
 _TEAMS_SECRET: Final = re.compile("Teams([A-Za-z0-9]+)SecretArn")
 DEFAULTS: Final = {
     "stage": "dev",

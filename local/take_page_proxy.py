@@ -23,7 +23,7 @@ class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
     front: ClassVar["list[TakePageProxy]"]
 
     def admits(self, port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
-        """Also admit navigation from another page, because a user follows a link in a mail that the console shows.
+        """Whether to serve a call: also if a user follows a link from another page, such as a mail in the console.
 
         The take page sends no referrer, so its form is submitted with the origin `null`:
         https://fetch.spec.whatwg.org/#append-a-request-origin-header.

@@ -1,7 +1,7 @@
 """Caches synthesized templates in `.build`, so that most starts of the stack need no synthesis.
 
 The addresses of the local servers differ from run to run. So a template is synthesized with placeholders for them, and
-the function `address` puts the real ones in.
+the function `address` then puts the real addresses in.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ MOST: Final = 4
 MANIFEST: Final = "manifest.json"
 LOCK: Final = ".lock"
 WAIT_SECONDS: Final = 240
-"""Longer than a synthesis may take."""
+"""How long a process waits for another one's synthesis: longer than a synthesis may take."""
 
 
 def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[], None]) -> None:

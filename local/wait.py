@@ -12,7 +12,7 @@ INTERVAL_SECONDS: Final = 0.05
 
 
 def until(what: str, seconds: float, check: Callable[[], T | None]) -> T:
-    """Call `check` until its result is not None, and return that.
+    """Call `check` until its result is not None, and return the result.
 
     Raises `DeadlineExceeded`, whose text contains `what`, after `seconds`.
     """

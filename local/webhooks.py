@@ -44,7 +44,7 @@ class Post:
 
 
 class Webhooks:
-    """The server. `received`: the accepted posts; `faults`: the fault that is on, by channel."""
+    """The server of the webhooks. `received`: the accepted posts. `faults`: the fault that is on, by channel."""
 
     def __init__(self) -> None:
         self.received: list[Post] = []

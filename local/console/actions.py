@@ -34,7 +34,7 @@ class Actions:
         self._switches = switches(stack, deployed.channels())
 
     def by_name(self) -> dict[str, Action]:
-        """The actions by the names with which the page calls them. Each gets the call's JSON body."""
+        """The actions, by the names with which the console's page calls them. Each gets the call's JSON body."""
         return {
             "send": lambda body: self._send(
                 body["topic"], body["description"], body.get("key"), body.get("members", {})
@@ -48,7 +48,7 @@ class Actions:
         }
 
     def switches(self) -> dict[str, Any]:
-        """Return the faults, whether producer and reconciler are on, and how many processes run each function."""
+        """Return each channel's fault, whether producer and reconciler are on, and each function's process count."""
         mapping = self._lambda.get_event_source_mapping(UUID=self._producer)
         running = list(self._stack.cloud.workers().values())
         return {
@@ -70,9 +70,9 @@ class Actions:
         }
 
     def _press(self, user: str, ts: str, value: str) -> str:
-        """Click a button of a message in the local Slack as `user`. Returns a sentence about the result.
+        """Click the button with this value of the message `ts` in the local Slack. Returns a sentence about the result.
 
-        Raises `ValueError` if there is no such button.
+        Raises `ValueError` if there is no such button, or no local Slack.
         """
         server = self._stack.slack.server
         if server is None or not user:
@@ -107,7 +107,7 @@ class Actions:
             self._scheduler.update_schedule(**settings, State="ENABLED" if on else "DISABLED")
 
     def _reconcile(self) -> str:
-        """Run the reconciler now. Returns a sentence about what it did."""
+        """Run the reconciler now. Returns a sentence about what the run did."""
         with self._lock:
             answer = self._deployed.reconcile(dry_run=False)
         if answer.get("under_way"):
@@ -115,7 +115,7 @@ class Actions:
         return f"The reconciler published {answer['outbox']['published']} overdue outbox entries."
 
     def _kill(self, folder: str) -> str:
-        """Kill one process that runs the function. Returns a sentence about the result. Raises `KeyError`."""
+        """Kill a process of the function in this folder. Returns a sentence about it. Raises `KeyError` for others."""
         wanted = self._functions[folder]
         for pid, function in self._stack.cloud.workers().items():
             if function != wanted:

@@ -41,7 +41,7 @@ class Switch:
     current: Callable[[], Fault]
 
     def set(self, kind: str) -> None:
-        """Set that fault, or none. Raises `KeyError`."""
+        """Switch on the fault with this name; `fine` is no fault. Raises `KeyError` for an unknown name."""
         self.fail(self.faults[kind])
 
     @property

@@ -12,12 +12,12 @@ SHOWN: Final = 30
 
 
 def panes(stack: Stack, channels: list[Channel]) -> list[dict[str, Any]]:
-    """The panes, in the order of the channels. Channels other than Slack and email post to a webhook."""
+    """The content of each channel's pane, in this order. Channels other than Slack and email post to a webhook."""
     return [{"channel": channel, "title": title(channel), **_pane(stack, channel)} for channel in channels]
 
 
 def mail(stack: Stack, message_id: str) -> str | None:
-    """The HTML of a mail that was sent, or None. Its links open in a new tab, as in a mail program."""
+    """The HTML of a mail, or None if no such mail was sent. Its links open in a new tab, as in a mail program."""
     page = next((mail["BodyHtml"] for mail in stack.cloud.sent_mail() if mail["MessageId"] == message_id), None)
     return page and page.replace("<head>", '<head><base target="_blank">', 1)
 
@@ -53,7 +53,7 @@ def _mail(mail: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _post(number: int, post: Post) -> dict[str, Any]:
-    """A post to a webhook: its Adaptive Card, if it contains one, and all texts in it."""
+    """Describe a post to a webhook, with its Adaptive Card, if any, and all texts in it. `number` becomes its id."""
     return {
         "id": number,
         "at": post.at,

@@ -19,7 +19,7 @@ POLL_MS = 500
 
 @contextmanager
 def serving(stack: Stack) -> Iterator[str]:
-    """Serve the console for this stack while the context is entered. The value is its address, with the token."""
+    """Serve this stack's console while the context is entered. The value is the console's address, with its token."""
     reader = Reader(deployed(stack), texts=True)
     # Reader and actions get separate sessions, because boto3's sessions are not thread-safe.
     acts, channels = Actions(stack, deployed(stack)), reader.stack.channels()
@@ -55,5 +55,5 @@ def serving(stack: Stack) -> Iterator[str]:
 
 
 def deployed(stack: Stack) -> Deployed:
-    """The same stack as the type that the command line uses, with a new boto3 session."""
+    """Convert the running stack to the command line's type `Stack`, with a new boto3 session."""
     return Deployed(stack.name, stack.cloud.new_session(), stack.cloud.url, stack.outputs)
