@@ -1,4 +1,4 @@
-"""The console's actions for operators, such as redrive and resend, with the functions of the command line."""
+"""The console's actions for operators, such as redrive and resend. They call the command line's functions."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ Action: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
 class Actions:
-    """Redrive, discard, resend, take and release. If `operator` is given, stderr gets an audit line for each action."""
+    """Redrives, discards, resends, takes and releases. With an `operator`, writes an audit line for each to stderr."""
 
     def __init__(self, stack: Stack, dead: DeadLetters, *, operator: str | None = None) -> None:
         self._stack = stack
@@ -26,7 +26,7 @@ class Actions:
         self._requests = stack.requests()
 
     def by_name(self) -> dict[str, Action]:
-        """The actions by the names with which the page calls them. Each gets the call's JSON body."""
+        """The actions, by the names with which the page calls them. An action gets the JSON body of a call."""
         return {
             "redrive": lambda body: self._process(body, dead_letter_queues.redriver(self._stack), "redriven"),
             "discard": lambda body: self._process(body, dead_letter_queues.discarder(self._stack), "discarded"),

@@ -1,6 +1,6 @@
 """Counts the console's calls to AWS, and their approximate cost.
 
-It uses the list prices of us-east-1: https://aws.amazon.com/dynamodb/pricing/on-demand/ and
+The prices are the list prices of us-east-1: https://aws.amazon.com/dynamodb/pricing/on-demand/ and
 https://aws.amazon.com/sqs/pricing/.
 """
 
@@ -21,8 +21,8 @@ _UNIT: Final = 4_096
 class Meter:
     """Counts the calls of a boto3 session and their cost.
 
-    The size of DynamoDB's answer stands for the size of the items read. It is a little larger, so the cost is a little
-    too high.
+    The size of DynamoDB's answer stands for the size of the items read. An answer is a little larger than its items, so
+    the cost is a little too high.
     """
 
     def __init__(self, session: "Session") -> None:

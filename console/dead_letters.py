@@ -1,7 +1,7 @@
 """Reads dead letters for the console.
 
-It shows for each dead letter the request, the reason of the failure, whether another channel has delivered the request,
-and when SQS deletes the dead letter.
+For each dead letter, the console shows the request, the reason of the failure, whether another channel has delivered
+the request, and when SQS deletes the dead letter.
 """
 
 import threading
@@ -25,10 +25,10 @@ SHOWN: Final = 100
 
 
 class DeadLetters:
-    """The content of the dead-letter queues when they were last read.
+    """The content of the dead-letter queues when they were last read. `texts`: with the requests' descriptions.
 
-    A read hides the dead letters from other readers for a second or two. So the queues are read again only if the
-    number of dead letters has changed, or after a redrive or discard; and in a background thread.
+    A read hides the dead letters from other readers for a second or two. So a background thread reads the queues again
+    only if the number of dead letters has changed, or after a redrive or discard.
     """
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
@@ -44,7 +44,7 @@ class DeadLetters:
         """Held during a redrive or discard, because a read would hide the dead letters from it."""
 
     def document(self, depth: int) -> Mapping[str, Any]:
-        """The dead letters as last read; starts a new read if needed. `depth`: their number in the queues now."""
+        """The dead letters as last read. Starts a new read if `depth`, the number now in the queues, has changed."""
         if depth == 0 and self._known in {None, 0}:
             return {"letters": [], "more": 0, "hidden": 0, "was_read": True}
         if depth != self._known and self._looking.acquire(blocking=False):

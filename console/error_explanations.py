@@ -1,7 +1,7 @@
 """Explains error codes, and says what an operator can do about each.
 
-Whether a code means a permanent or a temporary failure comes from the consumers' tables, so a new channel needs no
-entry here.
+The consumers' tables say whether a code means a permanent or a transient failure, so a new channel needs no entry in
+this module.
 """
 
 import importlib
@@ -81,7 +81,7 @@ class Meaning:
 
 
 def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
-    """Explain an error code of that channel. Returns None if `code` is None."""
+    """Explain an error code, by the tables of the channel's consumer if there is one. None if `code` is None."""
     if code is None:
         return None
     table = next((table for table in tables(channel) if code in table.kinds), None)
@@ -102,7 +102,7 @@ def _status(code: str) -> Kind | None:
 
 @cache
 def tables(channel: str | None) -> tuple[Table, ...]:
-    """The tables of error codes that the channel's consumer uses."""
+    """The tables of error codes that the channel's consumer uses. Empty for None and for callbacks."""
     return tuple(_tables(channel))
 
 

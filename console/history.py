@@ -15,7 +15,7 @@ _ORDINALS: Final = ("", "first ", "second ", "third ")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a request, or an attempt that is due in the future.
+    """An event in a request's history, or an attempt that is due in the future.
 
     `state` is a status, or `taken`, `released`, `due`. `what`: a sentence. `sent_to`: the place on the channel, such as
     a Slack channel. `answered`: the id that the provider gave the message. `seconds`: how long an attempt took.
@@ -45,12 +45,12 @@ class Reached:
 
 
 def title(destination: str) -> str:
-    """Return the name of a destination that the page shows."""
+    """Return the name by which the page shows a destination, such as `Slack` or `The bot`."""
     return "The bot" if destination == CALLBACK else destination.capitalize()
 
 
 def events(record: RequestRecord) -> list[Event]:
-    """All events of a request in the order of time, and at the end the attempts that are due."""
+    """All events of a request in the order of their times, and after these the attempts that are due."""
     found = [Event(record.request.created_at, "accepted", "Accepted: stored, and in the outbox, by one write")]
     if record.published_at:
         found.append(Event(record.published_at, "published", "Published: from the outbox into the channels' queues"))

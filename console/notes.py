@@ -53,4 +53,4 @@ NOTES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
     }
 )
-"""By channel, and by error code."""
+"""Maps each channel to its notes, which are by error code."""

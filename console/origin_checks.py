@@ -50,7 +50,7 @@ class OriginCheckingHandler(BaseHTTPRequestHandler):
         return False
 
     def admits(self, port: int, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> bool:
-        """Whether to answer a request with these headers. A subclass may override it."""
+        """Whether to answer a request with these headers, as the function `admits` says. A subclass may override it."""
         return admits(port, hosts, origins, sites)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

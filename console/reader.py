@@ -26,7 +26,7 @@ _SIDE_BY_SIDE: Final = 8
 
 
 class Reader:
-    """Reads a stage's requests, queues and dead letters. `texts`: also customers' texts."""
+    """Reads a stage's requests, queues and dead letters. `texts`: True to include customers' texts."""
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
         self.stack = stack
@@ -84,7 +84,7 @@ class Reader:
             return found
 
     def request(self, request_id: str) -> dict[str, Any] | None:
-        """A request with its history, or None if there is no such request."""
+        """A request with its history. None if there is no such request."""
         with self._lock:
             record = self._requests.get(request_id)
         if record is None:
@@ -117,7 +117,7 @@ class Reader:
 
 
 def _printable(value: Any) -> Any:  # noqa: ANN401
-    """The same value, with invisible and control characters in its strings made visible."""
+    """Copy a value, and make invisible and control characters in its strings safe to show."""
     match value:
         case str():
             return printable(value)

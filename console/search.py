@@ -22,13 +22,13 @@ MAX_SEARCHED: Final = 400
 """
 _SIDE_BY_SIDE: Final = 10
 AHEAD: Final = timedelta(minutes=1)
-"""How far the clock that set a request's time may be ahead of this machine's clock."""
+"""By how much the clock that set a request's time may be ahead of this machine's clock."""
 _EVER: Final = "0001-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search. Empty fields match everything. `before`: the field `next` of the previous page."""
+    """A search. Empty fields match everything. `before`: the `next` of the previous page of results."""
 
     text: str = ""
     status: str = ""
@@ -101,7 +101,7 @@ def _id(item: Item) -> str:
 
 
 def _read_together(requests: Requests, ids: list[str]) -> list[tuple[RequestRecord | None, str | None]]:
-    """As `_read` for each of the requests. One call reads them, or if one of them is unreadable, a call for each."""
+    """Each request, or why it is unreadable. One call reads all; if one of them is unreadable, a call for each."""
     try:
         return [(record, None) for record in requests.several(ids)]
     except Unreadable:
@@ -110,7 +110,7 @@ def _read_together(requests: Requests, ids: list[str]) -> list[tuple[RequestReco
 
 
 def _cursor(last: list[Item]) -> str | None:
-    """The time of the last request that was read, and the ids of all read requests with that same time."""
+    """The next page's cursor: the time of the last request read, and the ids of all requests read with that time."""
     return f"{last[-1][CREATED_AT]}|{','.join(str(item[PARTITION_KEY]) for item in last)}" if last else None
 
 

@@ -1,8 +1,8 @@
 """The console's HTTP server: the page, its data, and the actions of its user.
 
-The gate keeps other web pages out. A token keeps out other users of the machine. The address that is printed has the
-token in its fragment, which browsers send to no server; the page sends the token in a header. The token is no cookie,
-because browsers would send a cookie to every port of this machine: https://www.rfc-editor.org/rfc/rfc6265#section-8.5.
+`origin_checks` keeps other web pages out, and a token other users of the machine. The printed address has the token in
+its fragment, which browsers send to no server; the page sends the token in a header. The token is no cookie, because
+browsers would send a cookie to every port of this machine: https://www.rfc-editor.org/rfc/rfc6265#section-8.5.
 """
 
 import json
@@ -41,7 +41,7 @@ MAIL_POLICY: Final = (
 
 
 def no_mail(_: str) -> str | None:
-    """Return None: only the local stack keeps the mails that it sends."""
+    """Return None instead of a mail's HTML, because only the local stack keeps the mails that it sends."""
     return None
 
 
@@ -63,7 +63,7 @@ class Site:
 
 
 class _Refused(Exception):
-    """A refused call, with its status and the reason."""
+    """The server refuses a call. `status`: of the HTTP answer, whose text says why."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)
@@ -177,7 +177,7 @@ class _Handler(OriginCheckingHandler, BaseHTTPRequestHandler):
 
 
 def _is_view(path: str) -> bool:
-    """Whether this path is a view of the page: the list, or a request."""
+    """Whether this URL path is a view of the page: the list, or one request."""
     return path == "/" or is_request_id(path.removeprefix("/requests/"))
 
 

@@ -45,7 +45,7 @@ class Checks:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Deploy, or exit with a message that says what is wrong."""
+    """Check and deploy, with the deployer's `arguments`. If something is wrong, exit with a message that says what."""
     options, others = _parser().parse_known_args(arguments)
     profile = [f"--profile={options.profile}"] if options.profile else []
     try:
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _context(pairs: Sequence[str]) -> dict[str, Any]:
-    """The CDK's context, read as the CDK does: https://docs.aws.amazon.com/cdk/v2/guide/context.html."""
+    """The CDK's context: https://docs.aws.amazon.com/cdk/v2/guide/context.html. `pairs` override cdk.json."""
     for pair in pairs:
         if "=" not in pair:
             raise Refused(f"'-c {pair}' is not KEY=VALUE.")
@@ -89,7 +89,7 @@ def _context(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _check(config: Config, context: Mapping[str, Any], profile: str | None) -> Checks:
-    """Check everything that can be checked before the template is built. Raises `Refused`."""
+    """Check everything that can be checked before the template is built. Raises `Refused` for a fatal problem."""
     # boto3 reads only AWS_DEFAULT_REGION, but the CDK prefers AWS_REGION:
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
     session = Session(profile_name=profile, region_name=os.environ.get("AWS_REGION"))

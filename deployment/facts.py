@@ -50,11 +50,11 @@ class DeployedStack:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules of `preflight.py` check.
+    """The facts that the rules of `preflight.py` check.
 
     `node`: the major version of Node.js, or 0. `has_ses`: whether the region has SES. `bootstrap`: the version of the
-    CDK's bootstrap stack, or None. `identity_exists`: whether SES has the sender's identity. `concurrency`: Lambda's
-    quota. `stack`: None if it is not deployed.
+    CDK's bootstrap stack, or None. `identity_exists`: whether SES has the sender's identity. `concurrency`: how many
+    functions Lambda runs at once in the account. `stack`: None if it is not deployed.
     """
 
     node: int
@@ -74,7 +74,7 @@ def caller(clients: Clients) -> Caller:
 def gathered(clients: Clients, *, stack: str, identity: str | None, qualifier: str, has_ses: bool) -> Facts:
     """Read from AWS what the checks before a deployment need to know. Raises what boto3 raises.
 
-    `identity`: the sender's identity in SES. `qualifier`: of the CDK's bootstrap. `has_ses`: if the region has SES.
+    `identity`: the sender's, in SES. `qualifier`: the CDK bootstrap's. `has_ses`: whether the region has SES.
     """
     settings = clients("lambda").get_account_settings()
     return Facts(

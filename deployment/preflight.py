@@ -1,4 +1,4 @@
-"""The checks before a deployment. Each returns a problem with advice, or None. They use `Facts` and call no AWS API."""
+"""The checks before a deployment. Each returns a problem with advice, or None. No check calls an AWS API."""
 
 from collections.abc import Callable
 from typing import Final
@@ -13,7 +13,7 @@ NODE: Final = 22
 """The oldest major version of Node.js that the CDK supports; it supported 20 until 2026-10-30.
 https://docs.aws.amazon.com/cdk/v2/guide/node-versions.html"""
 BOOTSTRAP: Final = 6
-"""The oldest version of the CDK's bootstrap stack. CloudFormation checks the same later, by the rule
+"""The oldest supported version of the CDK's bootstrap stack. CloudFormation checks the version later, by the rule
 `CheckBootstrapVersion` of each template. https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html"""
 WITHOUT_SNAPSTART: Final = frozenset({"ap-east-2", "ap-southeast-6"})
 """The regions without SnapStart, Taipei and New Zealand:
@@ -24,7 +24,7 @@ Rule = Callable[[Config, Facts, Target], Problem | None]
 
 
 def wrong_account(config: Config, caller: Caller) -> Problem | None:
-    """The credentials belong to another account than the stage's."""
+    """A problem if the credentials belong to another account than the stage's."""
     if config.account in {None, caller.account}:
         return None
     return Problem(
@@ -35,7 +35,7 @@ def wrong_account(config: Config, caller: Caller) -> Problem | None:
 
 
 def old_node(_: Config, facts: Facts, __: Target) -> Problem | None:
-    """The CDK no longer supports this Node.js."""
+    """A problem if there is no Node.js, or one that the CDK no longer supports."""
     if facts.node >= NODE:
         return None
     found = f"Node.js {facts.node} is too old" if facts.node else "There is no Node.js"
@@ -43,7 +43,7 @@ def old_node(_: Config, facts: Facts, __: Target) -> Problem | None:
 
 
 def without_ses(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """The region has no SES."""
+    """A problem if the region has no SES, but the stage sends mails."""
     if facts.has_ses or Channel.EMAIL not in config.deployed:
         return None
     return Problem(
@@ -53,7 +53,7 @@ def without_ses(config: Config, facts: Facts, target: Target) -> Problem | None:
 
 
 def without_snapstart(config: Config, _: Facts, target: Target) -> Problem | None:
-    """The region has no SnapStart."""
+    """A problem if the region has no SnapStart, but the stage uses it."""
     if not config.snap_start or target.region not in WITHOUT_SNAPSTART:
         return None
     return Problem(
@@ -62,7 +62,7 @@ def without_snapstart(config: Config, _: Facts, target: Target) -> Problem | Non
 
 
 def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """The account and region are not bootstrapped for the CDK, or with a version that is too old."""
+    """A problem if the account and region are not bootstrapped for the CDK, or by a version that is too old."""
     if facts.bootstrap is not None and facts.bootstrap >= BOOTSTRAP:
         return None
     found = (
@@ -73,7 +73,7 @@ def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
 
 
 def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """SES already has the sender's identity. An account and region can have it only once, so creating it would fail."""
+    """A problem if SES already has the sender's identity: the stack could not create it a second time."""
     own = facts.stack.names("AWS::SES::EmailIdentity") if facts.stack else []
     identity = identity_of(config)
     if not facts.identity_exists or identity is None or identity in own:
@@ -85,7 +85,7 @@ def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | No
 
 
 def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """Lambda's quota is too small to run all functions at once. A new account may have 10."""
+    """A problem if Lambda's quota is too small to run all functions at once. A new account's may be 10."""
     others = (
         3
         + (Channel.EMAIL in config.deployed)
@@ -106,7 +106,7 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
 
 
 def stuck_stack(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """CloudFormation can't update the stack in its current state."""
+    """A problem if CloudFormation can't update the stack in its current state, and the CDK can't replace it."""
     return problem_of(facts.stack, target.options) if facts.stack else None
 
 
@@ -122,5 +122,5 @@ def identity_of(config: Config) -> str | None:
 
 
 def problems(config: Config, facts: Facts, target: Target) -> list[Problem]:
-    """The problems that the checks find."""
+    """The problems that the checks find, all but `wrong_account`."""
     return [problem for rule in RULES if (problem := rule(config, facts, target))]

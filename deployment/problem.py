@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The account and region of the deployment. `options`: the same as options for the AWS CLI."""
+    """The account and region of the deployment. `options`: region and profile, as options for the AWS CLI."""
 
     account: str
     region: str

@@ -20,7 +20,7 @@ _HASH: Final = re.compile(r"[0-9A-F]{8}$")
 
 
 def removed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Describe what the stack would lose: first channels, then resources that belong to none of these channels."""
+    """Describe what a stack loses between two templates: first channels, then resources of none of these channels."""
     there, then = before.get("Resources", {}), after.get("Resources", {})
     removed_resources = {name: each for name, each in there.items() if then.get(name, {}).get("Type") != each["Type"]}
     channels = sorted(_channels(before) - _channels(after))

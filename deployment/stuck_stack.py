@@ -15,7 +15,7 @@ termination protection is on."""
 
 
 def problem_of(stack: DeployedStack, options: str) -> Problem | None:
-    """The problem if the stack can't be updated, with advice; else None. `options` end each AWS CLI command."""
+    """A problem with advice if the deployer must first repair the stack. `options` end each AWS CLI command in it."""
     about = f"The stack {stack.name} is in the state {stack.status}"
     named = f"--stack-name {stack.name} {options}"
     if stack.status in FIRST_DEPLOYMENT_FAILED:
@@ -54,7 +54,7 @@ def problem_of(stack: DeployedStack, options: str) -> Problem | None:
 
 
 def _deletion(stack: DeployedStack, named: str, options: str) -> list[str]:
-    """The commands that delete a stack whose first deployment failed, and its table, which is kept and empty."""
+    """The commands that delete a stack whose first deployment failed, and its table, which the deletion would keep."""
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [
         *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),
