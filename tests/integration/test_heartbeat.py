@@ -16,6 +16,7 @@ from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import emails, example, invoke_email_feedback, raising
 from tests.logged_metrics import emitted
+from tests.logs import logging_everything
 
 Beat = Callable[[Channel], list[str] | None]
 
@@ -98,6 +99,16 @@ def test_the_heartbeat_check_reports_a_defect_found_before_the_provider_stopped_
     assert heartbeat.run(Channel.SLACK, check) == {"broken": found}
     measured = {series.label: values for series, values in emitted(capsys.readouterr().out).items()}
     assert measured == {"Unreachable slack": [1]}
+
+
+def test_the_heartbeat_check_logs_a_defect_found_before_an_unforeseen_error() -> None:
+    def check() -> Iterator[str]:
+        yield "C0GONE: channel_not_found"
+        raise ZeroDivisionError
+
+    with logging_everything() as log, pytest.raises(ZeroDivisionError):
+        heartbeat.run(Channel.SLACK, check)
+    assert "C0GONE: channel_not_found" in log.getvalue()
 
 
 @pytest.mark.parametrize(

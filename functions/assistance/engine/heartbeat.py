@@ -23,17 +23,21 @@ Check: TypeAlias = Callable[[], Iterator[str]]
 def run(channel: Destination, check: Check) -> dict[str, Any]:
     """Run the check and emit `Unreachable`: 1 if it found a defect, 0 if not, nothing if the provider didn't answer."""
     broken = list[str]()
+
+    def found(defect: str) -> None:
+        # Log it at once: an unforeseen error of a later check must not lose it.
+        logger.error("the channel can't send requests", channel=channel, defect=defect)
+        broken.append(defect)
+
     try:
         for defect in check():
-            broken.append(defect)  # an error must not lose the earlier defects
+            found(defect)
     except PermanentFailure as failure:
-        broken.append(failure.code)
+        found(failure.code)
     except DeliveryError as failure:
         logger.warning("the heartbeat got no usable answer", channel=channel, error_code=failure.code)
         if not broken:
             return {"broken": None}
-    for defect in broken:
-        logger.error("the channel can't send requests", channel=channel, defect=defect)
     measure(Metric.UNREACHABLE, int(bool(broken)), channel=channel)
     return {"broken": broken}
 
