@@ -20,7 +20,7 @@ from assistance.text import is_blank, printable
 MAX_DETAILS: Final = 20
 MAX_LABEL_CHARACTERS: Final = 60
 MAX_IGNORED: Final = 20
-"""A 202 names at most this many unknown members of the call, and at most `MAX_LABEL_CHARACTERS` of each name."""
+"""The 202 answer names at most this many unknown members, with at most `MAX_LABEL_CHARACTERS` of each name."""
 # One half of a UTF-16 surrogate pair. JSON can contain it, but UTF-8 can't:
 # https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")

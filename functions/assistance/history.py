@@ -80,7 +80,7 @@ class RequestRecord:
 
 
 def published_at(marked: str | None, record: Record) -> str | None:
-    """When the request was first published: at `marked` (the time in the table), or before an earlier attempt."""
+    """When the request was first published: `marked`, the time in the table, or an earlier attempt's. Or None."""
     if marked is None:
         return None
     attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)

@@ -41,7 +41,7 @@ def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, byt
 
 
 def send(outgoing: Outgoing) -> str:
-    """Send the bot a callback, with the receivers and the client that this Lambda process shares. Returns its id."""
+    """Send the bot a callback with this Lambda process's receivers and client. Returns the webhook's id."""
     return call_back(outgoing, receivers(), egress().post)
 
 

@@ -147,7 +147,7 @@ class _SlowTime:
         return max(0.0, (reserve - self.left) / SHARE)
 
     def spend(self, started: float, ended: float) -> None:
-        """Subtract the time by which this call has delayed batches, except time that is already counted."""
+        """Subtract from `left` the time by which a slow call has delayed batches, except time already subtracted."""
         self._refill(ended)
         if started >= self.until:
             self.left -= ended - started

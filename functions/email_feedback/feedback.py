@@ -89,7 +89,7 @@ def _check_final(record: Record, about: dict[str, Any]) -> None:
 
 
 def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> Record:
-    """The record after the event. What may be an automatic reply changes nothing if the mail's arrival is confirmed."""
+    """The record after the event. A possible automatic reply changes nothing if the mail's arrival is confirmed."""
     result = event.message_id
     if isinstance(event, Delivery):
         return transitions.confirmed(record, result, at=epoch_ms(event.at))

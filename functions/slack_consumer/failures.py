@@ -11,7 +11,7 @@ from assistance.failures import Kind, Table, by_code, failure, retry_after
 from assistance.platform.clock import utc_now
 
 AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
-"""After these errors, the consumer reads the token from the secret again, and calls once more if that has changed."""
+"""After these errors, the consumer reads the token from the secret again, and repeats the call with a new token."""
 
 TOO_LONG: Final = "msg_blocks_too_long"
 CONTENT_ERRORS: Final = frozenset(

@@ -87,7 +87,7 @@ def _read(
 
 
 def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
-    """The windows to read: when the messages of attempts in doubt may have arrived. Overlaps are merged."""
+    """The parts of channels' histories in which messages of attempts in doubt may be. Overlapping parts are merged."""
     merged: list[Window] = []
     for window in sorted(_window(doubt) for one in outgoing for doubt in one.doubts):
         last = merged[-1] if merged else None

@@ -50,7 +50,7 @@ def ours(message: Mapping[str, Any]) -> bool:
 
 @lru_cache(maxsize=1)
 def ids(bot_token: str) -> frozenset[str]:
-    """The ids that Slack writes into this token's messages: https://docs.slack.dev/reference/methods/auth.test."""
+    """The ids that Slack writes into messages of the token's app: https://docs.slack.dev/reference/methods/auth.test."""
     who = web_api.call(WebClient.auth_test, settings().slack_api_url, bot_token).data
     own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])
     if not own:

@@ -30,7 +30,7 @@ Answer = Callable[[str, Mapping[str, Any]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Acts on presses. `answer` sends an answer to a `response_url`, and returns whether Slack accepted it."""
+    """Acts on button presses. `answer` sends an answer to a `response_url`, and returns whether Slack accepted it."""
 
     requests: Requests
     answer: Answer

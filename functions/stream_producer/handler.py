@@ -23,7 +23,7 @@ publisher = cache(lambda: Publisher(aws.sns(), settings().topic_arn, deployed(se
 
 
 def read(record: dict[str, Any]) -> Outboxed | None:
-    """The outbox item in a stream record. None if it can't be read: then Lambda retries the record."""
+    """The outbox item in a stream record. None if it can't be read, so that Lambda retries the record."""
     sequence_number = record["dynamodb"]["SequenceNumber"]
     try:
         return publisher().read(plain(record["dynamodb"].get("NewImage", {})))

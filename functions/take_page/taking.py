@@ -63,7 +63,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Acts for a human who has a link. Every method raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
+    """Acts for a human who has a take link. Its methods raise `RequestGone`, `Unreadable` or `TableUnavailable`."""
 
     requests: Requests
 

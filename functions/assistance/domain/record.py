@@ -165,7 +165,7 @@ class Delivery:
 
     @property
     def put_off_since(self) -> int | None:
-        """When an attempt of the present budget was first put off, because of a rate limit, say. None if none was."""
+        """Since when refusals, by a rate limit, say, delay the delivery. None if none has since `wanted_since`."""
         counts = self.put_off_at > self.final_at and self.put_off_at >= self.wanted_since
         return self.put_off_at if counts else None
 
@@ -292,7 +292,7 @@ class Record:
 
     @property
     def wants_fallback(self) -> bool:
-        """Whether a channel failed, the request arrived neither there nor on the fallback's, and it is not erased."""
+        """Whether a channel failed, and the unerased request arrived neither there nor on the fallback's channel."""
         return self.erased_at is None and not self.reached(self.fallback) and bool(self.unreached)
 
     @property
@@ -352,7 +352,7 @@ class Record:
         return next((found for found in attempts if found[1].result == result), None)
 
     def series_of(self, callback: Delivery) -> tuple[Delivery, ...]:
-        """The callbacks of the same kind: about final statuses, or about takes and releases. The last is the latest."""
+        """The callbacks of `callback`'s kind: about final statuses, or about takes and releases. The latest is last."""
         of_takes = isinstance(callback.cause, Handled)
         return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)
 

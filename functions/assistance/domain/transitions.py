@@ -118,7 +118,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due: int, alone: bool = False) -> Record:
-    """Remove an attempt that sent nothing, because of `code`. The next is due at `due`, by itself if `alone`."""
+    """Remove an attempt that sent nothing because of `code`. The next, by itself if `alone`, is due at `due`."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -139,7 +139,7 @@ def retry_later(
 ) -> Record:
     """Record that the attempt failed with the error `code`, and that another is due at `due`.
 
-    `settles`: when a message in doubt has arrived, or never will.
+    `settles`: the time from which on a message in doubt has arrived, or never will.
     """
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
@@ -149,7 +149,7 @@ def retry_later(
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
-    """The attempt failed for good; its message is a dead letter. From `settles` on, no message in doubt arrives."""
+    """Record that the attempt failed for good, with `code`. From the time `settles` on, no message in doubt arrives."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -353,7 +353,7 @@ def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
 
 
 def _ended_by(delivery: Delivery, now: int) -> Delivery:
-    """The delivery. If its last attempt died, that is, has no outcome when its claim expires, it gets `ended_at`."""
+    """The delivery. If its last attempt died (its claim expired without an outcome), that attempt gets `ended_at`."""
     if not delivery.is_under_way or delivery.is_locked(now):
         return delivery
     # If the attempt has sent a message, that has arrived by the end of the claim.

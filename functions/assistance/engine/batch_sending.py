@@ -33,7 +33,7 @@ class BatchSend:
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
     """Group requests into messages. A request whose `alone` is true gets a message of its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
-    """Send one message, and return the outcome of each of its requests. An error that it raises is that of all."""
+    """Send one message. Returns the outcome of each request in it. An error that it raises is the outcome of all."""
 
 
 def send_alone(send: Send, outgoing: Outgoing) -> SendResult:
@@ -64,7 +64,7 @@ class Batch:
     def __init__(
         self, records: int, batch_send: BatchSend, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        """`patience`: how many seconds to wait for slow claims. `pool` has `threads(records)` threads."""
+        """`records`: the batch's size; `pool` has `threads(records)` threads. `patience`: seconds for slow claims."""
         self._batch_send = batch_send
         self._pool = pool
         self._patience = patience
@@ -76,7 +76,7 @@ class Batch:
 
     @contextmanager
     def record(self) -> Iterator[Sending]:
-        """Yields a function that sends one record's request. The others wait until it is called or the block ends."""
+        """Yields a function that sends a record's request. Other records wait until it is called or the block ends."""
         with ExitStack() as undecided:
             undecided.callback(self._decided)
             yield partial(self._send, undecided.close)

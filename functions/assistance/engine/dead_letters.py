@@ -160,7 +160,7 @@ def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, 
 
 
 def unwrapped(body: str) -> str:
-    """The body as a consumer receives it: taken out of SNS's envelope, if SNS has moved the message to the queue."""
+    """The body as a consumer receives it: taken out of SNS's envelope, if SNS has moved the message to a DLQ."""
     document = _parsed(body)
     inner = None if "request" in document else document.get("Message")
     return inner if isinstance(inner, str) and inner else body

@@ -32,7 +32,7 @@ _PARALLEL: Final = 10
 class Publisher:
     """Publishes the messages of the outbox.
 
-    `late`: True for the reconciler. It also records that a request's first attempts are due from now on.
+    `late`: True for the reconciler. A late publisher also records that a request's first attempts are due from now on.
     """
 
     sns: SNSClient

@@ -17,7 +17,7 @@ class Environment(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """The validated settings. Raises `InvalidSettings`. Call this at the first event: it also ends the start-up."""
+        """The validated settings. Raises `InvalidSettings`. Call this at the first event: it turns on Python's GC."""
         startup.turn_gc_on()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})

@@ -37,7 +37,7 @@ def current() -> str | None:
 
 @contextmanager
 def continuing(header: str | None) -> Iterator[None]:
-    """Inside the `with` block, this thread publishes with that trace header, or if it is None, without one of a bot."""
+    """Inside the `with` block, this thread publishes with that trace header. None continues no bot's trace."""
     token = _continued.set(header)
     try:
         yield

@@ -75,7 +75,7 @@ def split(text: str, limit: int = MAX_TEXT_CHARACTERS) -> list[str]:
 
 
 def plain(escaped: str) -> Block:
-    """A text that Slack shows as it is: `*40*` does not become bold, and `:)` does not become an emoji."""
+    """A text, escaped already, that Slack shows as it is: `*40*` does not become bold, and `:)` no emoji."""
     return {"type": "plain_text", "text": escaped, "emoji": False}
 
 

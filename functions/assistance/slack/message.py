@@ -34,7 +34,7 @@ def digests(
 ) -> Iterator[list[Outgoing]]:
     """Divide requests into few messages, oldest first. Requests in doubt share no message with other requests.
 
-    `at`: when they are posted. `take`: True if each has a button by which a human takes it. `room`: the blocks' limit.
+    `at`: when they are posted. `take`: True if each has a button to take it. `room`: a message's limit in characters.
     """
     look = _EntryStyle(at, has_topics=_has_topics(outgoing))
     title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])

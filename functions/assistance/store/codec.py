@@ -22,7 +22,7 @@ _INDEXED: Final = frozenset({schema.OUTBOX_SHARD, schema.DUE_SHARD, schema.DUE_A
 
 
 def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
-    """The record's item, to replace `before` (if any, else {}). Raises `Unreadable` if `record_of` would reject it."""
+    """The record's item, to replace the item `before` (or {}). Raises `Unreadable` if `record_of` would reject it."""
     document = _adapter().dump_python(_checked(record), mode="json", exclude_defaults=True, exclude={schema.VERSION})
     item = {name: value for name, value in before.items() if name not in _INDEXED} | {
         schema.PARTITION_KEY: request_id,

@@ -23,7 +23,7 @@ from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
 
 REOPENED_PREFIX: Final = "REOPENED#"
-"""How a sort key of version 1 begins that names a finished request which is being sent again."""
+"""The beginning of a sort key of version 1. The rest is the id of a finished request that is being sent again."""
 
 
 def _result(value: object) -> object:
@@ -158,7 +158,7 @@ def _with_failure(record: Record, stands_in: Fallback) -> Record:
 
 
 def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
-    """Up to when version 1 has checked new requests, and the ids that it watches. Raises `Unreadable`."""
+    """Up to when version 1 has checked new requests, and the ids of unfinished requests. Raises `Unreadable`."""
     until, watched = "", list[str]()
     for item in items:
         if (sort_key := str(item[SORT_KEY])).startswith(REOPENED_PREFIX):

@@ -55,7 +55,7 @@ class Requests:
     def accept(
         self, request: AssistanceRequest, *, payload_hash: str, retention: timedelta, caller: str = ""
     ) -> tuple[AssistanceRequest, bool]:
-        """Store a request in one conditional write. Returns the stored one, and whether an earlier call has stored it.
+        """Store a request in one conditional write. Returns the stored request, and whether an earlier call stored it.
 
         Raises `IdempotencyKeyReused` or `Unreadable`.
         """

@@ -34,7 +34,7 @@ class Items:
         return self._put(item, free, schema.TTL, expired_at)
 
     def replace(self, item: Item, version: int) -> Item | None:
-        """Replace the item with this version and return None. If it has another, return it; if there is none, {}."""
+        """Replace the key's item if it has this version. Returns None if so, else the present item, or {} if none."""
         return self._put(item, "#name = :value", schema.VERSION, version)
 
     def put(self, item: Item) -> None:
@@ -91,7 +91,7 @@ class Items:
         return found
 
     def mark_published(self, key: Mapping[str, str], channels: Sequence[str], now: str) -> None:
-        """Remove an item from the outbox if it is in it for these channels, and note when it was first published."""
+        """Take an item out of the outbox if it is there for these channels, and note when it was first published."""
         self._update(
             Key=key,
             UpdateExpression=f"SET {schema.PUBLISHED_AT} = if_not_exists({schema.PUBLISHED_AT}, :now) "
@@ -101,7 +101,7 @@ class Items:
         )
 
     def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
-        """Remove the attributes `said` of the request that was created at that time, and replace its description."""
+        """Remove the attributes `said` of the request created at that time, and set its description to `instead`."""
         names = {f"#{number}": name for number, name in enumerate(said)}
         self._update(
             Key=key,
