@@ -52,11 +52,11 @@ def connect(*_, **tls): return asyncio.open_connection("localhost", int(sys.argv
 made = egress.Egress(resolve=lambda *_: ["8.8.8.8"], connect=connect)
 handler.egress = lambda: made
 """
-"""Replaces DNS and connections of the callback consumer: calls to the bot's public name go to the local server."""
+"""Python code that replaces the callback consumer's DNS and connections: calls to the bot go to the local server."""
 
 
 def programs(directory: Path, bundles: Mapping[str, Path], there: FakeServices) -> dict[str, Callable[[], timing.Run]]:
-    """The programs to measure, by name: the floor, and each function with one event and with a full batch."""
+    """The programs to measure, by name: one botocore call, and each function with one event and with a full batch."""
     # The floor's botocore is as installed, with complete service descriptions: a bundle's are shortened. It takes the
     # file with certificates from another variable than the functions.
     stock = {"PYTHONPATH": str(Path(botocore.__file__).parents[1])}
@@ -82,7 +82,7 @@ def programs(directory: Path, bundles: Mapping[str, Path], there: FakeServices) 
 
 
 def section(rounds: int = ROUNDS) -> str:
-    """Measure, and return the section of the page as Markdown."""
+    """Measure the cold starts in so many rounds, and return the page's section about them as Markdown."""
     with TemporaryDirectory() as made, running(Path(made)) as there:
         bundles = {folder: Path(made) / folder for folder in EVENTS}
         for folder, path in bundles.items():
@@ -93,7 +93,7 @@ def section(rounds: int = ROUNDS) -> str:
 
 
 def page(samples: Mapping[str, Sequence[timing.Run]], certificates: int) -> str:
-    """The section with these samples, as Markdown."""
+    """The section with these samples, as Markdown. `certificates`: the number that each process reads and checks."""
     floor = samples[FLOOR_NAME]
     rows = [
         [

@@ -80,7 +80,7 @@ def environment(url: str, *, slack_api_url: str = "http://127.0.0.1/", table: st
 def http(
     method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None, **parameters: str
 ) -> dict[str, Any]:
-    """A call as an event from API Gateway, with the members that the functions read."""
+    """A call as an event from API Gateway, with the members that the functions read. `parameters`: of the path."""
     headers = dict(headers or {"Content-Type": "application/json", "Idempotency-Key": "6f0c1d9e"})
     return {
         "resource": path,
@@ -120,7 +120,7 @@ def stream(count: int = 1) -> dict[str, Any]:
 
 
 def queue(topic: Topic, count: int = 1, route: StoredRoute | None = None) -> dict[str, Any]:
-    """Messages from a channel's queue."""
+    """Messages from a channel's queue, for requests with this topic. `route`: by default the topic's."""
     now = timestamp(utc_now())
     route = route or StoredRoute(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
     requests = [

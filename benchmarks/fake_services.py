@@ -1,4 +1,4 @@
-"""Simulates AWS, Slack, Teams and a bot: it answers at once and always the same, so that only our code is measured."""
+"""A server in place of AWS, Slack, Teams and a bot. It answers at once, so that only our code is measured."""
 
 import json
 import re
@@ -168,7 +168,7 @@ def _sns(call: Mapping[str, list[str]]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class FakeServices:
-    """A running server with these answers: its URL, and the environment variables with which a process trusts it.
+    """A running server: its URL, and the environment variables with which a process trusts the server's certificate.
 
     `calls` counts how often each AWS operation, or each path, was called.
     """
@@ -215,7 +215,7 @@ class _Server(ThreadingHTTPServer):
         self.calls = Counter[str]()
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
-        """Accept a connection. Its own thread does the TLS handshake, at its first read, so that others don't wait."""
+        """Accept a connection. Its own thread does the TLS handshake, so that other connections don't wait."""
         connection, address = super().get_request()
         return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 

@@ -41,7 +41,8 @@ LIMIT: Final = 1_000_000
 """The limit of attempts, so high that no consumer gives up."""
 LINEAR: Final = 2.2
 FLAT: Final = 1.1
-"""Ratios of the times of a doubled size: above `LINEAR`, growth is worse than linear, below `FLAT` there is none.
+"""Limits for the ratio of a size's time to half the size's time: above `LINEAR`, growth is worse than linear, below
+`FLAT` there is none.
 
 Linear growth has a ratio of at most 2; medians vary by about a tenth."""
 ABOUT: Final = f"""\
@@ -61,8 +62,8 @@ which each query scans.
 class Step:
     """A step to measure: the unit in which its input is counted, and the smallest size.
 
-    `ready` fills the table for a size and returns the invocation. A sweep leaves nothing to do, so such a step is
-    invoked once for each call of `ready`; others are invoked `times` times. `done` checks an invocation's answer.
+    `ready` fills the table for a size and returns the function to measure, which is then called `times` times: once for
+    a sweep, because it leaves nothing to do. `done` checks the function's answer for the size.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Step:
     times: int = 1
 
     def seconds(self, size: int) -> float:
-        """The processor time in seconds of one invocation with that size."""
+        """The processor time in seconds of one invocation with that size. Raises `RuntimeError` for a wrong answer."""
         answered: list[Any] = []
         invoke = self.ready(size)
         spent = warm.seconds(lambda: answered.append(invoke()), self.times)
@@ -132,7 +133,7 @@ def _record(created_at: int) -> Record:
 
 
 def _tried(record: Record, attempts: int, *, due: int) -> Record:
-    """The record after so many failed attempts, a second apart. `due`: the time of the next attempt."""
+    """The record after so many failed attempts, a second apart. `due`: when the next is due, Unix time in ms."""
     for number in range(attempts):
         at = record.created_at + 1_000 * number
         record, _ = transitions.claim(record, "slack", str(number), now=at, until=at + MINUTE, limit=LIMIT)
@@ -159,7 +160,7 @@ def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | 
 
 
 def _swept(published: int = 0, lost: int = 0, opened: int = 0) -> Callable[[Any, int], bool]:
-    """A check of a sweep's answer: for each kind, 1 means that it found all requests of this kind, 0 that none."""
+    """Return a check of a sweep's answer: 1 if the sweep must find all requests published, lost or open, 0 if none."""
 
     def done(answer: Any, size: int) -> bool:  # noqa: ANN401
         found = answer["outbox"]["published"], len(answer["ledger"]["lost"]), answer["ledger"]["open"]
@@ -231,9 +232,9 @@ def steps(cloud: Cloud) -> list[Step]:
 
 
 def measured(rounds: int, doublings: int, divisor: int = 1) -> Grown:
-    """Measure. Returns for each step and unit the sizes and their median seconds.
+    """Measure all steps. Returns for each step and unit the sizes and their median seconds over the rounds.
 
-    `divisor`: divides the smallest sizes, to make tests faster.
+    `doublings`: how often the smallest size is doubled. `divisor`: divides the smallest sizes, to make tests faster.
     """
     with warm.no_network(), redirect_stdout(warm.Discard()):
         cloud = Cloud()
@@ -249,7 +250,7 @@ def measured(rounds: int, doublings: int, divisor: int = 1) -> Grown:
 
 
 def page(grown: Grown, rounds: int) -> str:
-    """The page with these medians, as Markdown."""
+    """The page with these sizes and medians, as Markdown. `rounds`: how many the page says were measured."""
     rows = []
     for (name, unit), points in grown.items():
         (first, least), *_, (last, most) = points

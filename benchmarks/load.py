@@ -48,7 +48,7 @@ SECONDS: Final = 15
 SLOW_SECONDS: Final = 2
 OUTAGE_SECONDS: Final = 10
 WARM_UP_SECONDS: Final = 10
-"""These three durations are for phases of `SECONDS`; in shorter phases they shrink in proportion."""
+"""For phases of `SECONDS`, as `OUTAGE_SECONDS`; if the phases are shorter, both shrink in proportion."""
 DRAIN_SECONDS: Final = 300
 FINAL: Final = ("delivered", "failed")
 _DURATION: Final = re.compile(r"\bDuration: (\d+) ms")
@@ -92,7 +92,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A request's final status, the channel with this status, and the time (Unix time in seconds)."""
+    """A request's final status, the channel whose delivery has it, and when that ended (Unix time in seconds)."""
 
     status: str
     channel: str
@@ -219,7 +219,7 @@ class Load:
         return sum(map(int, counts.values()))
 
     def _durations(self, start: float, end: float) -> dict[str, list[int]]:
-        """The milliseconds of each invocation, from the REPORT lines that the emulator logs like AWS."""
+        """The milliseconds of each invocation, by function's folder, from REPORT lines between two Unix times."""
         return {
             folder: [
                 int(match[1])
@@ -283,7 +283,7 @@ class Load:
 
 
 def measure(load: Load, rates: Sequence[float], seconds: float, connections: int = CONNECTIONS) -> list[Phase]:
-    """Run all phases, and return those that the page shows."""
+    """Run all phases, one per rate and more, and return those that the page shows. `connections`: bots of one phase."""
     scale = seconds / SECONDS
     load.run(Phase("warm-up", USUAL_RATE, WARM_UP_SECONDS * scale))
     phases = [load.run(Phase(f"{rate:g} a second", rate, seconds, "rising")) for rate in rates]

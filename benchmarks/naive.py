@@ -1,4 +1,4 @@
-"""The naive design that `warm.py` compares with: similar functions, written only with the defaults of Powertools.
+"""The naive design with which `warm.py` compares ours: similar functions, written with the defaults of Powertools.
 
 The API validates with `enable_validation` and is idempotent with `DynamoDBPersistenceLayer`. The producer publishes
 each record with one call, and marks it with one update. The consumer is idempotent with the same layer, and records a

@@ -18,7 +18,7 @@ from assistance.routing import Channel, RetryPolicy
 
 Process: TypeAlias = Generator[simpy.Event, object, None]
 PATIENCE_SECONDS: Final = 3_600
-"""For so long after acceptance, an attempt that a rate limit refuses does not count: assistance/engine/delivery.py."""
+"""How long after its acceptance a request's refusals by a rate limit are no attempts: assistance/engine/delivery.py."""
 IN_FLIGHT: Final = 120_000
 """The maximum number of messages of a queue that are received but not deleted:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
@@ -37,7 +37,7 @@ class Cohort:
     attempts: int = 0
 
     def part(self, count: int) -> "Cohort":
-        """A cohort with so many of these requests."""
+        """A new cohort with `count` of these requests. This cohort keeps its own count."""
         return Cohort(self.born, count, self.channel, self.fallback, self.receives, self.attempts)
 
 
@@ -59,7 +59,7 @@ class Queue:
         self._wake()
 
     def take(self, most: int) -> list[Cohort]:
-        """Remove and return the oldest requests, at most so many."""
+        """Remove and return the oldest requests, at most `most`."""
         taken: list[Cohort] = []
         while most and self._cohorts:
             cohort = self._cohorts[0]
@@ -86,7 +86,7 @@ class Queue:
         self._waiting = [one for one in self._waiting if one[1] is not event]
 
     def reaches(self, size: int) -> simpy.Event:
-        """An event that occurs when the queue has so many requests."""
+        """An event that occurs when the queue has at least `size` requests."""
         event = self._env.event()
         if self.size >= size:
             event.succeed()
@@ -102,7 +102,7 @@ class Bucket:
         self._rate, self._burst, self._tokens, self._at = rate, burst, burst, 0.0
 
     def take(self, wanted: int, now: float) -> int:
-        """Take tokens. Returns how many of those wanted there were."""
+        """Take the wanted tokens, or as many as there are at the time `now`. Returns the number taken."""
         self._tokens = min(self._burst, self._tokens + self._rate * (now - self._at))
         self._at = now
         granted = min(wanted, int(self._tokens + 1e-9))
@@ -254,7 +254,7 @@ class Pipeline:
         return self.outbox.size + self.moving + sum(channel.waiting for channel in self.channels.values())
 
     def run(self, seconds: float) -> Report:
-        """Simulate so many seconds."""
+        """Simulate so many seconds, and return the results."""
         self.env.process(self._arrivals())
         if self.design.accept_workers:
             for _ in range(self.design.accept_workers):
@@ -453,7 +453,7 @@ class Pipeline:
         self.report.last_delivery = self.env.now
 
     def _failed(self, channel: _Channel, cohort: Cohort, retry_after: float | None = None) -> None:
-        """Count a failed attempt. After the last one, the request goes to its fallback, or has failed there too."""
+        """Count a failed attempt of each request. Repeat it or, after the last, use the fallback, or count failures."""
         cohort.attempts += 1
         retry = self.design.retry
         if cohort.attempts < retry.attempts:
@@ -488,7 +488,7 @@ class Pipeline:
 
 
 def _divide(cohorts: Sequence[Cohort], together: int) -> Iterator[list[Cohort]]:
-    """Divide requests into messages of at most so many requests."""
+    """Divide requests into messages of at most `together` requests."""
     message: list[Cohort] = []
     room = together
     for cohort in cohorts:

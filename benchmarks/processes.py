@@ -23,7 +23,7 @@ class Processes:
         self._me = psutil.Process()
 
     def sample(self) -> None:
-        """Note the CPU time of each process so far. What a process uses after the last call of `look` is missed."""
+        """Note each process's CPU time so far. The time that a process uses after its last sample is missed."""
         for process in (self._me, *self._me.children(recursive=True)):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 times = process.cpu_times()

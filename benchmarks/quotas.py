@@ -9,7 +9,8 @@ from infra.batches import PARALLELIZATION_FACTOR, STREAM
 
 GATEWAY_RATE: Final = 10_000
 GATEWAY_BURST: Final = 5_000
-"""API Gateway's calls a second and its burst, per account and region; 2,500 and 1,250 in some regions:
+"""API Gateway's burst of calls, and `GATEWAY_RATE`, its calls a second, per account and region; in some regions 1,250
+and 2,500:
 https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"""
 
 LAMBDA_CONCURRENCY: Final = 1_000
@@ -23,7 +24,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-ke
 writes to the table are too: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gsi-throttling.html"""
 
 NEW_TABLE_WRITES: Final = 4_000
-"""Write units a second of a new on-demand table; later, twice its peak of the last 30 minutes:
+"""Write units a second of a new on-demand table; an older table has twice its peak of the last 30 minutes:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html. So we assume that a new
 table has four partitions, and its stream four shards."""
 NEW_TABLE_PARTITIONS: Final = NEW_TABLE_WRITES // PARTITION_WRITES
@@ -64,7 +65,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 ENTRY_CHARACTERS: Final = 414
 """Characters of a digest's entry besides the description, with a button to take it, and the customer's name, address,
-number and conversation: assistance/slack/message.py. tests/unit/test_simulation.py compares it with real messages."""
+number and conversation: assistance/slack/message.py. tests/unit/test_simulation.py compares this with real messages."""
 TITLE_CHARACTERS: Final = 200
 MAX_ENTRIES: Final = MAX_BLOCKS - 1
 
@@ -95,7 +96,7 @@ class Work:
 
     @property
     def publish_overhead(self) -> float:
-        """The seconds that the producer needs for a batch besides, with ten calls to SNS and the table at once."""
+        """The producer's seconds for a batch besides those for its records, with ten calls to SNS and table at once."""
         return self.publish_batch / VCPU + SNS_SECONDS + TABLE_SECONDS * STREAM.size / 10
 
     @property

@@ -111,7 +111,7 @@ def days(work: Work, rates: Sequence[int] = RATES, hours: float = 24) -> list[Da
 
 
 def slack_study(work: Work, hours: float = 4, most: int | None = None) -> list[Day]:
-    """Variants of four hours with all requests for Slack: 20 a second, and 60 for ten minutes in the second hour.
+    """Simulate Slack with various settings for four hours: 20 requests a second, 60 for ten minutes in the second hour.
 
     `most`: only so many of the variants; None for all.
     """

@@ -46,9 +46,9 @@ class Compared:
     name: str
     measured: dict[str, float]
     alone: dict[str, float]
-    """Predicted for a machine without other processes."""
+    """The figures predicted for a machine without other processes."""
     beside: dict[str, float]
-    """Predicted for the CPU time that other processes of the machine left."""
+    """The figures predicted for the CPU time that other processes of the machine left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Results:
 
 
 def drained_at(day: Day, channel: Channel, burst: float, after: float) -> float | None:
-    """The seconds from `after` until the channel's backlog was about as small as before the burst; None if never."""
+    """The seconds from the time `after` until the channel's backlog was about as small as at `burst`; None if never."""
     backlog = day.report.backlog[channel]
     before = max(50.0, 1.2 * next(count for at, count in backlog if at >= burst))
     points = [point for point in backlog if point[0] >= after]

@@ -40,7 +40,7 @@ except OSError:
 
 
 def python(program: str, *arguments: str, environment: Mapping[str, str]) -> Run:
-    """Run a program to its end, without site-packages. Raises `RuntimeError` if it fails."""
+    """Run a program, given as Python code, to its end, without site-packages. Raises `RuntimeError` if it fails."""
     # The real interpreter, not the virtual environment's link to it.
     command = [str(Path(sys.executable).resolve()), "-S", "-c", program + _PRINT_PEAK_MEMORY, *arguments]
     with TemporaryFile() as said:
@@ -57,7 +57,7 @@ def python(program: str, *arguments: str, environment: Mapping[str, str]) -> Run
 
 
 def in_turns(measured: Mapping[Name, Callable[[], Sample]], rounds: int) -> dict[Name, list[Sample]]:
-    """Measure each program once per round. The first round warms up, and its samples are dropped."""
+    """Measure each program once per round, and return its samples. Those of an additional first round are dropped."""
     samples: dict[Name, list[Sample]] = {name: [] for name in measured}
     for number in range(rounds + 1):
         for name, measure in measured.items():

@@ -59,7 +59,7 @@ class Context:
     aws_request_id = "invocation"
 
     def get_remaining_time_in_millis(self) -> int:
-        """As on Lambda; always a minute."""
+        """The milliseconds until the time-out, as on Lambda; here always a minute."""
         return 60_000
 
 
@@ -72,7 +72,7 @@ class Raw(BytesIO):
 
 
 class Discard(TextIOBase):
-    """Takes the log and drops it, so that the benchmark does not measure the writing of it."""
+    """A stream that drops the functions' log, so that the benchmark does not measure the writing of the log."""
 
     def write(self, text: str, /) -> int:
         """Drop the text."""
@@ -251,12 +251,12 @@ def seconds(invoke: Callable[[], Any], repeat: int) -> float:
 
 
 def measured(event: Callable[[], Any], invoke: Callable[[Any], Any], repeat: int) -> float:
-    """As `seconds`, but each invocation gets a new event. The time to make the events does not count."""
+    """The result of `seconds` for invocations that share one new event. The time to make the event does not count."""
     return seconds(partial(invoke, event()), repeat)
 
 
 def section(rounds: int = ROUNDS) -> str:
-    """Measure, and return the section of the page as Markdown."""
+    """Measure the warm invocations in so many rounds, and return the page's section about them as Markdown."""
     rows, profiles = [], []
     with no_network(), redirect_stdout(Discard()):
         for name, invocation in invocations().items():
