@@ -20,7 +20,7 @@ from cli.findings import Finding, State
 
 SECONDS: Final = 240
 _LEFT_OVER: Final = "Dead letters"
-"""The check of the doctor that a deployment may fail: its dead letters may come from an earlier outage."""
+"""The name of the doctor's check that a deployment may fail: dead letters may come from an earlier outage."""
 
 
 def region(outputs: Mapping[str, str]) -> str:

@@ -13,5 +13,5 @@ def remember(*options: str) -> None:
 
 
 def command(*words: str) -> str:
-    """The command line `assistance` with the remembered options, so for the same stack, and with these words."""
+    """The command line `assistance …` with these words and the options that `remember` stored: for the same stack."""
     return shlex.join(["assistance", *_OPTIONS.get(), *words])

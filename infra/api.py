@@ -1,4 +1,4 @@
-"""The HTTP API: REST, with a key, a usage plan and throttling."""
+"""The HTTP API: a REST API of API Gateway, with API keys, a usage plan and throttling."""
 
 import json
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ _REFERENCE: Final = ("openapi.json", "docs")
 
 _BY_SLACK: Final = ("slack/interactions/POST",)
 _BY_LINK: Final = ("take/{token}/GET", "take/{token}/POST")
-"""Methods without an API key: their function checks a signature, Slack's or the link's. `Api.add_route` adds them."""
+"""Methods without an API key: their function checks the link's signature instead (for `_BY_SLACK`, Slack's)."""
 
 # The log contains no body, query string, header or actual path, which may hold secrets. The variables of $context:
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
@@ -188,7 +188,7 @@ class Api(Construct):
         return config.public_url or config.domain_url or own
 
     def add_route(self, path: str, methods: Sequence[str], function: lambda_.IFunction, why: str) -> None:
-        """Let a function answer calls to `path` that have no API key. `why`: how it authenticates them, for checkov."""
+        """Let a function answer calls without an API key. `why` tells checkov how the function verifies callers."""
         resource = self.rest.root.resource_for_path(path)
         for name in methods:
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)

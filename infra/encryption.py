@@ -18,7 +18,7 @@ def aws_managed_sns_key(scope: Construct) -> kms.IKey:
 
 
 def on_behalf_of(scope: Construct, service: str, source: str) -> iam.ServicePrincipal:
-    """An AWS service as a principal, if it acts for a resource of this account whose ARN matches `source`.
+    """An AWS service as a principal, on condition that it acts for a resource of this account with the ARN `source`.
 
     The condition prevents that somebody's resource in another account makes the service use our topics and keys:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html

@@ -1,4 +1,4 @@
-"""Options that governed accounts require of every stack: see docs/deployment.md.
+"""Options that governed AWS accounts, those with an organization's rules, require of stacks: docs/deployment.md.
 
 Control Tower's proactive controls check a template before CloudFormation creates anything; AWS Config checks resources
 that exist:

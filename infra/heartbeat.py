@@ -19,7 +19,7 @@ INTERVAL = Duration.hours(1)
 
 
 class Heartbeat(Construct):
-    """For each channel a schedule that invokes its consumer, whose role can already read the secret and send."""
+    """An hourly schedule for each channel. It invokes the consumer, whose role can already read the secret and send."""
 
     def __init__(self, scope: Construct, construct_id: str, *, consumers: Mapping[Channel, ChannelConsumer]) -> None:
         super().__init__(scope, construct_id)

@@ -1,4 +1,4 @@
-"""What the take page and Slack's buttons have in common: a Lambda function that a person waits for, with a secret."""
+"""The common part of the take page and Slack's buttons: a function with a secret, for whose answer a person waits."""
 
 from collections.abc import Mapping
 

@@ -130,6 +130,8 @@ class Monitoring(Construct):
     def _output_rollback_configuration(self, minutes: int, pages: Sequence[cloudwatch.CompositeAlarm]) -> None:
         """Add an output with the rollback configuration, which is an argument of a deployment, not part of a template.
 
+        With it, CloudFormation rolls a deployment back if one of the pages goes off within so many minutes.
+
         https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-rollback-triggers.html
         """
         triggers = [{"Arn": page.alarm_arn, "Type": "AWS::CloudWatch::CompositeAlarm"} for page in pages]

@@ -64,7 +64,7 @@ class Accepted(Summary):
 
 
 class WithReference(Summary):
-    """A request, with the id that the bot has given it (`reference`), if it has."""
+    """A request, with the bot's own id of it (`reference`), if the bot has sent one."""
 
     reference: str | None = None
 

@@ -19,7 +19,7 @@ from infra.linter_exceptions import accept, skip_checkov
 
 @jsii.implements(ILocalBundling)
 class Bundle:
-    """Builds a function's bundle on this machine. The CDK calls it before it would start Docker."""
+    """Builds a function's bundle, its code and packages, on this machine. The CDK tries this before Docker."""
 
     def __init__(self, folder: str, python_version: str) -> None:
         self._folder = folder

@@ -6,7 +6,7 @@ from typing import Final
 from assistance.routing import CALLBACK, Channel, Destination, RetryPolicy
 
 MAX_RECEIVES: Final = 1_000
-"""SQS's `maxReceiveCount`, its highest value: how often SQS hands a message out before it moves the message to the DLQ.
+"""The highest `maxReceiveCount` of SQS: how often SQS hands out a message before it moves the message to the DLQ.
 
 The consumer counts attempts itself, and puts a message into the DLQ with the reason. SQS's count also rises when a
 channel limits its rate (up to 900 times an hour), when a duplicate arrives during an attempt, and when Lambda is

@@ -96,8 +96,8 @@ def disable(
 ) -> None:
     """Stop a part: the stream, the reconciler, a channel's consumer or its hourly check. Asks first.
 
-    Meanwhile the outbox keeps unpublished requests, and a queue keeps its messages for four days. Only 'enable' starts
-    the part again; a deployment does not.
+    While a part is stopped, the outbox keeps unpublished requests, and a queue keeps its messages for four days. Only
+    'enable' starts the part again; a deployment does not.
     """
     _switch(context, part, name, on=False, yes=yes, json=json)
 

@@ -172,7 +172,7 @@ def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -
 
 @items.command(epilog="Example: assistance --local items show 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
 def show(context: typer.Context, key: ItemKey, with_description: WithDescription = False, json: Json = False) -> None:
-    """Show a table key's items: the name and type of each attribute; with --with-description, also its value."""
+    """Show the table's items with this key: each attribute's name and type; with --with-description, also its value."""
     found = stack_of(context).requests().items.of(key)
     rows = [
         (
@@ -209,7 +209,7 @@ def delete(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete the items with that key for good. Asks first.
+    """Delete the table's items with this key for good. Asks first.
 
     The command refuses to delete a request that the functions can read.
     """

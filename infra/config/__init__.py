@@ -121,7 +121,7 @@ class Config(Settings):
 
     @property
     def serve_reference(self) -> bool:
-        """Whether the API serves its OpenAPI document and Swagger UI."""
+        """Whether the API serves its OpenAPI document and Swagger UI: by default in all stages but production."""
         return not self.production if self.api_reference is None else self.api_reference
 
     @property
