@@ -160,7 +160,7 @@ def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | 
 
 
 def _swept(published: int = 0, lost: int = 0, opened: int = 0) -> Callable[[Any, int], bool]:
-    """Return a check of a sweep's answer: 1 if the sweep must find all requests published, lost or open, 0 if none."""
+    """Return a check of a sweep's answer. A parameter of 1: all requests must be published, lost or open; 0: none."""
 
     def done(answer: Any, size: int) -> bool:  # noqa: ANN401
         found = answer["outbox"]["published"], len(answer["ledger"]["lost"]), answer["ledger"]["open"]

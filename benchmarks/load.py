@@ -48,7 +48,7 @@ SECONDS: Final = 15
 SLOW_SECONDS: Final = 2
 OUTAGE_SECONDS: Final = 10
 WARM_UP_SECONDS: Final = 10
-"""For phases of `SECONDS`, as `OUTAGE_SECONDS`; if the phases are shorter, both shrink in proportion."""
+"""How long the warm-up takes. If phases are shorter than `SECONDS`, warm-up and outage shrink in proportion."""
 DRAIN_SECONDS: Final = 300
 FINAL: Final = ("delivered", "failed")
 _DURATION: Final = re.compile(r"\bDuration: (\d+) ms")
@@ -112,7 +112,7 @@ def outcome_of(record: Record) -> Outcome:
 
 
 class Load:
-    """The bots, and what they measure of the running stack."""
+    """Lets bots call the running stack, and measures how the stack responds."""
 
     def __init__(self, stack: Stack, say: Callable[[str], None], look_seconds: float = 1) -> None:
         """`look_seconds`: the seconds between two checks of how many requests are still on their way."""

@@ -18,7 +18,7 @@ from assistance.routing import Channel, RetryPolicy
 
 Process: TypeAlias = Generator[simpy.Event, object, None]
 PATIENCE_SECONDS: Final = 3_600
-"""How long after its acceptance a request's refusals by a rate limit are no attempts: assistance/engine/delivery.py."""
+"""If a request is older than this, an attempt that a rate limit refuses counts: assistance/engine/decisions.py."""
 IN_FLIGHT: Final = 120_000
 """The maximum number of messages of a queue that are received but not deleted:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
@@ -51,7 +51,7 @@ class Queue:
         self._waiting: list[tuple[int, simpy.Event]] = []
 
     def put(self, cohort: Cohort) -> None:
-        """Add a cohort, and wake the first process that waits for at most the present number of requests."""
+        """Add a cohort, and wake the first process that waits for no more requests than the queue now has."""
         if not cohort.count:
             return
         self._cohorts.append(cohort)
@@ -140,7 +140,7 @@ class Sender:
     rate: float
     """How many messages a second the provider accepts."""
     latency: float
-    """The time until the provider answers."""
+    """The seconds until the provider answers."""
     window: float = 0
     pollers: int = 5
     """How many connections of Lambda collect batches; at first five:
@@ -151,11 +151,11 @@ class Sender:
     overhead: float = 0.05
     per_record: float = 0.02
     retry_after: float = 1
-    """The delay that the provider asks for when it refuses a message because of its rate limit."""
+    """The seconds for which the provider asks to wait when it refuses a message because of its rate limit."""
     patience: float = 0
-    """How long in total a consumer itself waits for `retry_after`, before it returns the requests to the queue."""
+    """How many seconds in total a consumer waits and tries again, before it returns refused requests to the queue."""
     outage: tuple[float, float] | None = None
-    """The time from which, and the time until which, the provider does not answer."""
+    """The simulated times, in seconds, between which the provider does not answer; None without an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +180,11 @@ class Design:
     accept_workers: int | None = None
     """How many calls the API processes at once, each for `accept_latency`; None if there is no limit."""
     tick: float = 1
-    """The interval at which bots send their calls."""
+    """The interval, in seconds, at which bots send their calls."""
     cores: int | None = None
     """For one machine: the number of cores that all computing shares. None for AWS, where nothing is shared."""
     accept_work: float = 0
-    """The CPU time to accept a request, on one machine."""
+    """The CPU seconds to accept a request; used only if `accept_workers` is set."""
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ class Report:
     accepting: Delays = field(default_factory=Delays)
     delays: dict[Channel, Delays] = field(default_factory=lambda: {channel: Delays() for channel in OTHER})
     counts: Counter[str] = field(default_factory=Counter)
-    """The units that AWS charges: calls, milliseconds, writes, batches; and attempts and posts."""
+    """The numbers of units for which AWS charges (calls, milliseconds, writes, batches), and of attempts and posts."""
     backlog: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     last_delivery: float = 0
 

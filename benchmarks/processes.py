@@ -9,7 +9,7 @@ import psutil
 
 EMULATOR: Final = "emulated AWS"
 BOTS: Final = "bots, Slack's stand-in"
-"""This process, which runs the bots and the local server that stands in for Slack."""
+"""The name of this process in the results: it runs the bots and the local server that stands in for Slack."""
 _WORKER: Final = re.compile(r"/ministack-lambda-([^/ ]+)")
 
 

@@ -28,7 +28,7 @@ CORES: Final = 2
 
 
 def work_of(load: dict[str, Any]) -> Work:
-    """The CPU time per request and per batch, from phases of `make load` with small and with large batches."""
+    """The CPU time per request and per batch, from phases of `load.json` with small and with large batches."""
     phases = [phase for phase in load["phases"] if phase["kind"] == "rising"]
 
     def each(function: str, phases: Sequence[dict[str, Any]], share: float = 1) -> float:
@@ -41,7 +41,7 @@ def work_of(load: dict[str, Any]) -> Work:
 
 
 def on_aws(work: Work, rate: float, *, slack: Sender | None = None, sales: float = 0.5) -> Design:
-    """The deployed stack, in an account whose adjustable quotas are raised to what the rate needs."""
+    """The deployed stack's parameters, with quotas raised to what the rate needs. `sales`: the share for Slack."""
     per_record = work.deliver / quotas.VCPU
     email = Sender(
         # The setting consumer_max_concurrency: as many batches at once as the burst needs.
@@ -71,7 +71,7 @@ def on_aws(work: Work, rate: float, *, slack: Sender | None = None, sales: float
 
 
 def slack_sender(work: Work, **changes: Any) -> Sender:  # noqa: ANN401
-    """The Slack channel as deployed, with these changes."""
+    """The parameters of the Slack channel as deployed, except for these changes."""
     deployed = Sender(
         workers=2,
         batch=QUEUES[Channel.SLACK].size,
@@ -101,7 +101,7 @@ def simulate(name: str, rate: float, design: Design, hours: float, load: Callabl
 
 
 def days(work: Work, rates: Sequence[int] = RATES, hours: float = 24) -> list[Day]:
-    """A day at each rate, with three times as many calls for ten minutes, and Slack down for an hour."""
+    """Simulate a day at each rate, with three times as many calls for ten minutes, and Slack down for an hour."""
     found = []
     for rate in rates:
         design = on_aws(work, rate, slack=slack_sender(work, outage=OUTAGE))
@@ -113,7 +113,7 @@ def days(work: Work, rates: Sequence[int] = RATES, hours: float = 24) -> list[Da
 def slack_study(work: Work, hours: float = 4, most: int | None = None) -> list[Day]:
     """Simulate Slack with various settings for four hours: 20 requests a second, 60 for ten minutes in the second hour.
 
-    `most`: only so many of the variants; None for all.
+    `most`: simulate only so many of the variants; None means all.
     """
     long = {"together": quotas.requests_per_message(LONG_DESCRIPTION)}
     chosen = f"batches of {QUEUES[Channel.SLACK].size}"

@@ -29,7 +29,7 @@ PRICES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One simulated day."""
+    """A simulated day, or some simulated hours."""
 
     name: str
     rate: float

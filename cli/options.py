@@ -32,7 +32,7 @@ class CommandGroup(TyperGroup):
     """A group of commands that prints an expected error as one line and exits with status 1."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """The command with that name, changed for --help; None if there is no such command."""
+        """The command with that name, with its options as --help shall show them; None if there is no such command."""
         command = super().get_command(ctx, cmd_name)
         if command:
             _show_values(command.get_params(ctx))

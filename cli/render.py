@@ -137,7 +137,7 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: DeliveredChannels) 
 
 
 def dead_letter_document(letter: QueuedDeadLetter, reached: DeliveredChannels | None = None) -> dict[str, Any]:
-    """A dead letter for `--json`. `reached_by`: who has delivered it, null if its request is gone or unreadable."""
+    """A dead letter for `--json`. `reached_by`: channels that delivered its request; null if that can't be read."""
     delivered = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
     return delivered | {
         "id": letter.id,
@@ -267,7 +267,7 @@ def finding(finding: Finding) -> None:
 
 
 def smoke(result: Result) -> None:
-    """Print the result of a topic's test."""
+    """Print the result of the smoke test of one topic."""
     mark, style = _MARKS[State.WRONG if result.problem else State.OK]
     outcome = result.problem or f"delivered by {' and '.join(result.by)}"
     console().print(f"{mark} {result.topic}: {outcome}", style=style, soft_wrap=True)

@@ -45,7 +45,7 @@ def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | Non
         f"{stack.output('ApiUrl')}{path}", body, {**headers, "x-api-key": stack.api_key()}
     )
     try:
-        with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 # as above
+        with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 # the stack's own address
             answered: dict[str, Any] = json.load(answer)
             return answered
     except HTTPError as error:

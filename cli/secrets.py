@@ -67,7 +67,7 @@ def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
 def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
 
-    Raises `Failure` if the functions can't use the value, or if the secret can't be stored so.
+    Raises `Failure` for an unknown secret, or for a value that the functions can't use.
     """
     arn = names(stack).get(name)
     if arn is None:

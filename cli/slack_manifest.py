@@ -7,7 +7,7 @@ from typing import Any, Final
 
 MAX_NAME: Final = 35
 SCOPES: Final = ("chat:write", "channels:history", "groups:history")
-"""To post messages, and to search public and private channels for a message that was posted."""
+"""The app's permissions: to post messages, and to search public and private channels for a message that was posted."""
 
 
 def manifest(name: str, interactions_url: str | None) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _result(topic: str, request_id: str, document: Document) -> Result:
 
 
 def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
-    """Test each topic of the deployed routes. If the stack lets people take requests, the test takes its requests.
+    """Test each topic of the deployed routes. If the stack lets people take requests, the test takes its own.
 
     `pause` waits before each further look at the requests, and returns False to stop.
     """

@@ -34,7 +34,7 @@ class Part(StrEnum):
 
 
 def switch(stack: Stack, part: Part, destination: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
-    """Start (`on`) or stop a part, if it is not so already. Returns the part's state before and after.
+    """Start a part, or stop it if `on` is False, unless that is so already. Returns its state before and after.
 
     `destination`: the channel or `callback` whose part it is, or None. `wait` waits before the state is read again, and
     returns False when the time is over. Raises `Failure` and what boto3 raises.

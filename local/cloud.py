@@ -27,7 +27,7 @@ DEFAULT_PORT: Final = 4566
 BACKLOG: Final = 1_024
 REGION: Final = "us-east-1"
 WORKER: Final = re.compile(r"/ministack-lambda-(.+)-[a-z0-9_]{8}/")
-"""The folder with a function's code, in the command line of a process that runs the function. Group 1 is its name."""
+"""Finds the folder with a function's code in the command line of its process. Group 1 is the function's name."""
 EMBEDDED: Final = Path(__file__).with_name("embedded.py")
 SERVICES: Final = (
     "apigateway", "cloudformation", "dynamodb", "dynamodbstreams", "events", "iam", "kms", "lambda", "logs",

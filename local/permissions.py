@@ -21,7 +21,7 @@ BATCHES: Final = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
-"""The permission that AWS checks for a batch action, by the action's own name: that of the single action."""
+"""The permission that AWS checks for each batch action: that of the single action."""
 
 _extract_iam_action = iam_actions.extract_iam_action
 _enforce_ses_v2 = app._enforce_ses_v2  # noqa: SLF001

@@ -28,7 +28,10 @@ _RESPONSES: Final = "/actions/"
 
 
 def signed(body: str, signing_secret: str, at: float | None = None) -> dict[str, str]:
-    """The headers with Slack's signature of the body: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
+    """The headers with Slack's signature of the body, made at the Unix time `at`, by default now.
+
+    https://docs.slack.dev/authentication/verifying-requests-from-slack
+    """
     timestamp = str(int(time() if at is None else at))
     signature = SignatureVerifier(signing_secret).generate_signature(timestamp=timestamp, body=body)
     return {

@@ -253,7 +253,7 @@ def _decoded(value: Any) -> Any:  # noqa: ANN401
 
 
 def check_blocks(blocks: Sequence[Json]) -> None:
-    """Raise `SlackError` for what Slack refuses: https://docs.slack.dev/reference/block-kit/blocks."""
+    """Raise `SlackError` if Slack would refuse the blocks: https://docs.slack.dev/reference/block-kit/blocks."""
     if len(blocks) > MAX_BLOCKS or not all(map(_is_valid, blocks)):
         raise SlackError("invalid_blocks")
     if len(blocks) * CHARACTERS_OF_A_BLOCK + sum(map(len, _texts(blocks))) > MAX_CHARACTERS_OF_ALL_BLOCKS:
@@ -300,7 +300,7 @@ def _fits(text: Json, limit: int) -> bool:
 
 
 def _is_button(element: Json) -> bool:
-    """Whether this is a valid button: https://docs.slack.dev/reference/block-kit/block-elements/button-element."""
+    """Whether the element is a valid button: https://docs.slack.dev/reference/block-kit/block-elements/button-element."""
     return (
         element.get("type") == "button"
         and element["text"]["type"] == "plain_text"

@@ -115,7 +115,7 @@ class Actions:
         return f"The reconciler published {answer['outbox']['published']} overdue outbox entries."
 
     def _kill(self, folder: str) -> str:
-        """Kill a process of the function in this folder. Returns a sentence about it. Raises `KeyError` for others."""
+        """Kill one of the function's processes. Returns a sentence about it. Raises `KeyError` for others."""
         wanted = self._functions[folder]
         for pid, function in self._stack.cloud.workers().items():
             if function != wanted:
