@@ -261,6 +261,8 @@ def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterato
         system.slack.workspace.channels = frozenset(SLACK.values())
         # The model's time stands still, so no rate limit ever exceeds its maximum time.
         stack.enter_context(patch("assistance.engine.decisions.PATIENCE", timedelta.max))
+        # While a consumer searches Slack's history, other steps may take minutes: a call to Slack takes seconds.
+        stack.enter_context(patch("slack_consumer.history_search.SEARCH_TIME", timedelta(days=365)))
         stack.enter_context(patch.dict(os.environ, {**ENVIRONMENT, "ROUTES": json.dumps(given)}))
         forget()
         yield system, system.aws, gates
