@@ -71,8 +71,17 @@ class Report:
 
 def measure_lost(report: Report) -> None:
     """Emit how many lost requests the sweep has found so far. The alarm uses the maximum of these values."""
+    _measure("LostRequests", len(report.lost))
+
+
+def measure_untaken() -> None:
+    """Count a request that nobody has taken in time. The alarm uses the sum of these values."""
+    _measure("UntakenRequests", 1)
+
+
+def _measure(name: str, value: int) -> None:
     metrics = EphemeralMetrics()
-    metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
+    metrics.add_metric(name, MetricUnit.Count, value)
     metrics.flush_metrics()
 
 

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Final
 
 from assistance.domain import takes
+from assistance.domain.record import Record
 from assistance.platform.observability import logger
-from reconciler.run import Open, Run
+from reconciler.run import Open, Run, measure_untaken
 
 TIME_TO_REPORT_MS: Final = 4_000
 
@@ -26,8 +27,17 @@ def escalate(run: Run, waiting: Iterable[Open]) -> None:
             run.report.complete = False
             return
         # The index may be outdated. `change` reads the record, and somebody may have taken the request since.
-        _, is_untaken = run.change(found, partial(takes.escalate, now=now))
+        _, is_untaken = run.change(found, partial(_decided, run, now))
         if is_untaken:
             run.report.untaken.append(found.id)
         if is_untaken and not run.dry_run:
             logger.warning("nobody has taken it in time", request_id=found.id, topic=found.record.topic)
+
+
+def _decided(run: Run, now: int, record: Record) -> Record:
+    after = takes.escalate(record, now=now)
+    # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next sweep
+    # finds nothing to decide.
+    if after is not record and not run.dry_run:
+        measure_untaken()
+    return after

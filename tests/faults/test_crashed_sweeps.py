@@ -1,9 +1,12 @@
 """Tests that the reconciler's alarms reach the operator although the reconciler crashes."""
 
+from collections.abc import Callable
+
 import pytest
 
 from assistance.routing import Channel, Topic
 from tests.faults.fault_injection import Fault, Kind
+from tests.faults.humans import ESCALATE_AFTER, STAFFED
 from tests.faults.test_open_requests import published
 from tests.faults.world import World
 from tests.logged_metrics import emitted
@@ -29,15 +32,29 @@ def sweeps(system: World, number: int) -> None:
         system.produce()
 
 
-@pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER])
-def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at(
-    system: World, capsys: pytest.CaptureFixture[str], kind: Kind
+def untaken(system: World) -> None:
+    system.accept_for_sure(Topic.SALES, "help", "key")
+    system.settle()
+    system.advance(60 * ESCALATE_AFTER)
+
+
+def check_alarm(
+    system: World,
+    capsys: pytest.CaptureFixture[str],
+    kind: Kind,
+    metric: str,
+    *,
+    before: Callable[[World], object],
+    channel: Channel,
 ) -> None:
-    """A single failed invocation of the reconciler raises no alarm."""
+    """Check that the metric rises whichever call of the sweep fails, and that the channel's queue gets the request.
+
+    A single failed invocation of the reconciler raises no alarm.
+    """
     quiet, number, struck = list[str](), 0, True
     while struck:
         system.reset()
-        lost(system, 1)
+        before(system)
         capsys.readouterr()
         system.injector.plan(Fault(number, kind))
         system.reconcile()
@@ -45,12 +62,19 @@ def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at
         call = system.injector.struck_at if struck else ""
         system.injector.plan(None)
         sweeps(system, 5)
-        assert system.bodies(Channel.SLACK)
-        if not counted(capsys, "LostRequests"):
+        assert system.bodies(channel)
+        if not counted(capsys, metric):
             quiet.append(f"{number} {call}")
         number += 1
     assert number > 5
-    assert not quiet, "it was published again, and no alarm"
+    assert not quiet, "it was published, and no alarm"
+
+
+@pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER])
+def test_a_lost_request_raises_an_alarm_whichever_call_the_reconciler_crashes_at(
+    system: World, capsys: pytest.CaptureFixture[str], kind: Kind
+) -> None:
+    check_alarm(system, capsys, kind, "LostRequests", before=lambda system: lost(system, 1), channel=Channel.SLACK)
 
 
 def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot_be_written(
@@ -69,3 +93,11 @@ def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot
     assert system.reconcile() is None
     system.heal()
     assert counted(capsys, "LostRequests") == 2
+
+
+@pytest.mark.parametrize("kind", [Kind.CRASH_BEFORE, Kind.CRASH_AFTER, Kind.TIMEOUT_AFTER, Kind.REPEATED])
+def test_a_request_that_nobody_takes_raises_an_alarm_whichever_call_the_reconciler_crashes_at(
+    system: World, capsys: pytest.CaptureFixture[str], kind: Kind
+) -> None:
+    system.deploy(STAFFED)
+    check_alarm(system, capsys, kind, "UntakenRequests", before=untaken, channel=Channel.EMAIL)
