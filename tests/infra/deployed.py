@@ -73,7 +73,7 @@ class Deployed:
         return _ATTRIBUTES[self.template.resources[name]["Type"], attribute].format(name)
 
     def role(self, folder: str) -> str:
-        """The role of the function in this folder."""
+        """The logical id of the role of the function in this folder."""
         return target(self.template.function(folder)[1]["Role"])
 
     def statements(self, role: str) -> list[Mapping[str, Any]]:
@@ -106,7 +106,7 @@ class Deployed:
         }
 
     def request(self, call: Call) -> Request:
-        """Return the IAM request for a call of the deployed function."""
+        """Return the IAM request that the deployed function makes with the recorded call. Or raises `Untraceable`."""
 
         def deployed(names: Iterable[str]) -> str:
             held = self.environments[call.function]

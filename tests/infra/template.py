@@ -80,7 +80,7 @@ class Template:
         return properties
 
     def function(self, folder: str) -> tuple[str, Properties]:
-        """The function whose code is in this folder."""
+        """The logical id and the properties of the function whose code is in this folder."""
         (found,) = (
             (name, function)
             for name, function in self.all("AWS::Lambda::Function").items()
@@ -99,7 +99,7 @@ class Template:
         return source
 
     def services_key(self) -> tuple[str, Properties]:
-        """The KMS key that AWS services use to publish. With encrypted logs a stage has a second key."""
+        """The logical id and properties of the KMS key with which AWS services publish. A stage may have another."""
         [key] = ((name, it) for name, it in self.all("AWS::KMS::Key").items() if name.startswith("ServicesKey"))
         return key
 
@@ -161,7 +161,7 @@ def built(context: Mapping[str, str]) -> Iterator[tuple["App", "AssistanceStack"
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Everything that the tests read of a variant, since synthesizing it takes seconds."""
+    """What the tests read of the stack that a variant synthesizes. It is cached, since the synthesis takes seconds."""
 
     stack_name: str
     document: Mapping[str, Any]
@@ -173,7 +173,7 @@ class Synthesis:
 
 @cache
 def synthesis(variant: str) -> Synthesis:
-    """The synthesis of a variant."""
+    """Synthesize a variant (a stage with certain settings: a key of `CONTEXTS`), unless the cache has it."""
     return Synthesis(**cached(variant, lambda: asdict(_made(variant))))
 
 
@@ -194,13 +194,13 @@ def _made(variant: str) -> Synthesis:
 
 @cache
 def synthesized(variant: str) -> Template:
-    """The template of a variant."""
+    """The template of a variant, a key of `CONTEXTS`."""
     found = synthesis(variant)
     return Template(found.stack_name, found.document)
 
 
 def changed(context: Mapping[str, str]) -> Template:
-    """The template that the current code synthesizes, which a test may have patched."""
+    """The template with these settings, without the cache: the test may have patched the code that synthesizes it."""
     with built(context) as (app, stack):
         directory = Path(app.synth().directory)
         return Template(stack.stack_name, json.loads((directory / stack.template_file).read_text("utf-8")))

@@ -29,7 +29,7 @@ GATEWAYS_OWN = {problems.TYPE_PREFIX + slug for slug in ("forbidden", "too-many-
 
 
 SIGNED = {"interactions", "{token}"}
-"""The routes for Slack's calls and for take links."""
+"""The last path parts of the routes for Slack's calls and for take links. Both are signed, and need no API key."""
 
 
 def methods_of(template: Template) -> list[Properties]:

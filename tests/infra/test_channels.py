@@ -152,7 +152,7 @@ def passes(patterns: list[str], event: Mapping[str, Any]) -> bool:
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Lambda's filter rules, as far as the pattern may use them: nesting, equality, and `exists` on a leaf.
+    """Whether an event passes the filter pattern. The pattern may use nesting, equality, and `exists` on a leaf.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html#filtering-syntax
     """

@@ -94,7 +94,7 @@ PROVIDERS = {
 
 
 class Watched(NamedTuple):
-    """A metric that an alarm or a dashboard graph uses. A dimension's value may be `${a logical id}`."""
+    """A metric. `by`: the alarm or the dashboard's graph that uses it. A dimension's value may be `${a logical id}`."""
 
     by: str
     namespace: str
@@ -530,7 +530,7 @@ def test_the_runbook_names_every_composite_alarm_and_every_metric() -> None:
 
 
 def parsed(line: str) -> dict[str, Any]:
-    """Parse a command without running it. Fails if the command line would refuse it."""
+    """Parse a command without running it. Returns its parameters. Fails if the command line would refuse it."""
     words = shlex.split(re.sub(r"[\[\]]", "", line), comments=True)[1:]
     command = COMMAND
     context = command.make_context("assistance", words)

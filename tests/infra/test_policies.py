@@ -44,7 +44,7 @@ PATTERNS: Final = {
     r"arn:aws:ses:[^*]+:identity/\*": "Limited by the sender's address instead: see infra/email_consumer.py.",
     r"arn:aws:lambda:[^*]+:function:[^*]+:\*": "The CDK lets the scheduler invoke versions too. There are none.",
 }
-"""The reason why a permission has a resource with a wildcard."""
+"""For each pattern of resources with a wildcard, the reason why permissions may have such resources."""
 # The ARN formats of the resources with which a service publishes:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
 PUBLISHERS: Final = {
@@ -64,10 +64,7 @@ def _by_version_1(template: Template, roles: Mapping[str, str]) -> Iterator[tupl
 
 
 def made_by_aws(template: Template) -> Iterator[tuple[str, Request]]:
-    """For each role, the calls that no code of this project makes.
-
-    Calls by an AWS service, or by version 1 in an upgrade.
-    """
+    """The requests that not this version's code makes, but AWS or version 1 in an upgrade: each with its role."""
     deployed = Deployed(template)
     roles = {name: target(it["Role"]) for name, it in template.all("AWS::Lambda::Function").items()}
     yield from _by_version_1(template, roles)
@@ -207,9 +204,9 @@ def _callback_statuses(system: World, body: str, headers: Mapping[str, str]) -> 
 
 
 def _by_the_engine(calls: set[Call]) -> set[Call]:
-    """The calls that all consumers of the default routes make, and the reconciler's calls to their queues.
+    """The calls that all consumers of the default routes make, as calls of every channel's consumer.
 
-    They are returned for every channel.
+    Also the reconciler's calls to Slack's queues, as calls to the queues of every channel.
     """
     routed = named(ROUTES.values())
 
@@ -227,9 +224,9 @@ def _by_the_engine(calls: set[Call]) -> set[Call]:
 
 
 def _is_there(call: Call, deployed: Deployed) -> bool:
-    """Whether the template has the function of this call, and the resource that is called.
+    """Whether the template has the function of this call, and the called resource.
 
-    There is no channel without a route, and there are no take links if takes are off.
+    A stage has no function or queue of a channel without a route, and no secret of take links if takes are off.
     """
     held = deployed.environments.get(call.function)
     if held is not None and "TAKE_SECRET" in call.variables - held.keys():
@@ -350,7 +347,7 @@ def test_the_iam_roles_allow_the_calls_that_the_lambda_service_makes_on_behalf_o
 def test_every_permission_of_an_iam_role_is_used_on_each_of_its_resources(
     template: Template, on_every_path: set[Call]
 ) -> None:
-    """A permission that no call needs is removed, even if the CDK added it."""
+    """A template must not have a permission that no call needs, even if the CDK adds it."""
     deployed = Deployed(template)
     used = {(role, it.action, it.resource) for role, it in made_by_aws(template)}
     seen = on_every_path | _by_the_engine(on_every_path)

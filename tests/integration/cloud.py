@@ -48,9 +48,9 @@ INTERACTIVE = ("slack_interactions", "take_page")
 
 
 def forget() -> None:
-    """Make every function start cold.
+    """Make every function start cold: drop its settings, its clients and its handler.
 
-    Drop its settings, its clients and its handler. Calls of the new handler are recorded.
+    `tests/recorded_calls.py` records the AWS calls of the new handler.
     """
     routes.cache_clear()
     secrets.cache_clear()
@@ -115,7 +115,7 @@ class Cloud:
     table: Any
     sqs: Any
     streamed: Callable[[int], list[dict[str, Any]]] = streamed
-    """The table's stream from that record on."""
+    """Returns the table's stream records with the given number and later ones."""
     seen: int = 0
     context: Any = field(default_factory=Context)
 
@@ -132,7 +132,7 @@ class Cloud:
     def call(
         self, method: str, path: str, body: str | bytes | None = None, *, api_key_id: str = "bot", **headers: str
     ) -> dict[str, Any]:
-        """Make an HTTP call through API Gateway. The body of the returned response is parsed."""
+        """Make an HTTP call through API Gateway. `json` in the returned response is its parsed body."""
         event = http_event(method, path, body, api_key_id=api_key_id, **headers)
         answer: dict[str, Any] = self.handler("api")(event, self.context)
         answer["json"] = json.loads(answer["body"])
@@ -161,13 +161,13 @@ class Cloud:
         return [record for record in new if OUTBOX_SHARD in record["dynamodb"].get("NewImage", {})]
 
     def produce(self, records: list[dict[str, Any]] | None = None) -> list[str]:
-        """Invoke the producer. Returns the sequence numbers that it reports as failed."""
+        """Invoke the producer with these records, by default the new ones. Returns the numbers of those that failed."""
         records = self.stream_records() if records is None else records
         answer = self.handler("stream_producer")({"Records": records}, self.context)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def receive(self, channel: Destination, most: int = 10) -> list[dict[str, Any]]:
-        """Receive up to that many messages, in the form in which Lambda passes them to a consumer."""
+        """Receive up to `most` messages of the channel's queue, in the form that Lambda passes to a consumer."""
         messages: list[dict[str, Any]] = []
         while asked := min(10, most - len(messages)):
             more = self.sqs.receive_message(
@@ -198,9 +198,9 @@ class Cloud:
         ]
 
     def consume(self, channel: Destination, records: list[dict[str, Any]] | None = None) -> list[str]:
-        """Invoke a consumer, and delete the messages that it does not report.
+        """Invoke a consumer with these messages (by default with up to ten of its queue), and delete the handled ones.
 
-        Returns the ids of those that it reports.
+        Returns the ids of the messages that the consumer reports as failed.
         """
         records = self.receive(channel) if records is None else records
         if not records:
@@ -233,13 +233,13 @@ class Cloud:
         return messages
 
     def redrive(self, channel: Destination) -> None:
-        """Move the dead letters back to the queue, as an operator does."""
+        """Move the channel's dead letters, ten at most, back to its queue, as an operator does."""
         for message in self.dead_letters(channel):
             self.sqs.send_message(QueueUrl=self.queues[channel], MessageBody=message["Body"])
             self.sqs.delete_message(QueueUrl=self.dlqs[channel], ReceiptHandle=message["ReceiptHandle"])
 
     def reconcile(self, later: timedelta = timedelta(0), *, dry_run: bool = False) -> dict[str, Any]:
-        """Invoke the reconciler as if that much time had passed. Returns its result."""
+        """Invoke the reconciler with a clock that is ahead by `later`. Returns its result."""
         deployed = importlib.import_module("reconciler.handler")
 
         def clock() -> datetime:
@@ -256,7 +256,7 @@ class Cloud:
 
 @contextmanager
 def _at_once() -> Iterator[None]:
-    """Disable long polling, which moto would do in real time: the queues already have all their messages."""
+    """Disable long polling, for which moto would wait in real time: no further message can arrive meanwhile."""
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 
     def answer(client: Any, operation: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -269,14 +269,14 @@ def _at_once() -> Iterator[None]:
 
 @contextmanager
 def cloud(slack_api_url: str) -> Iterator[Cloud]:
-    """A new system. `environment` contains the environment variables of the functions."""
+    """A new system. The test sets the environment variables of the functions, which are in its `environment`."""
     with mock_aws(), _at_once():
         yield _cloud(slack_api_url, create_table())
 
 
 @contextmanager
 def cloud_without_dynamodb(slack_api_url: str) -> Iterator[Cloud]:
-    """A new system with the table in memory, which takes a tenth of the time."""
+    """A new system with the table in memory, which takes a tenth of the time of moto's."""
     memory = MemoryTable()
     with mock_aws(), _at_once(), answering(memory):
         yield replace(_cloud(slack_api_url, held(memory)), streamed=memory.streamed)

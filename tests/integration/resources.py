@@ -144,7 +144,7 @@ def create_secret(name: str, value: str | None = None) -> str:
 
 
 def create_email_identity(address: str) -> None:
-    """Create an address from which SES may send."""
+    """Create the SES identity of an address from which the functions send mails."""
     _of(sesv2_backends).create_email_identity(address, None, None, None)
 
 

@@ -30,7 +30,7 @@ def published(answer: dict[str, Any]) -> int:
 
 
 def fail_on_slack(stack: Cloud, slack: SlackServer, description: str) -> str:
-    """Create a request whose delivery on Slack has failed."""
+    """Create a request whose delivery on Slack has failed. Returns its id."""
     slack.fail("status", status=503)
     request_id = stack.post("sales", description)
     stack.produce()
@@ -48,7 +48,7 @@ def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
 
 
 def sns_event(message: str) -> dict[str, Any]:
-    """Return an event as SNS passes a message of the feedback topic to the function."""
+    """Return the event with which SNS passes this message, an event of SES, to the email feedback function."""
     event = documented("sns")
     event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message}
     return event
@@ -77,7 +77,7 @@ def mailed(stack: Cloud) -> str:
 
 
 def raising(fail: Callable[[str], Any], *operations: str) -> Any:  # noqa: ANN401
-    """Call `fail` instead of these AWS operations."""
+    """Return a context in which these AWS operations call `fail` with their name instead."""
     call_aws = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001
 
     def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -60,7 +60,7 @@ class Body:
 
 
 def answering(client: Any, answers: list[tuple[int, dict[str, str], bytes]]) -> Any:  # noqa: ANN401
-    """Make the client receive these responses. The last one repeats forever."""
+    """Make the client receive these responses (status, headers, body) in turn. The last one repeats forever."""
 
     def answer(request: Any, **_: object) -> AWSResponse:  # noqa: ANN401
         status, headers, body = answers[-1] if len(answers) == 1 else answers.pop(0)

@@ -35,7 +35,7 @@ together = pytest.mark.parametrize("together", BATCHES)
 
 
 def took(spent: Spent) -> tuple[dict[str, int], float, float]:
-    """The calls, the write units and the read units."""
+    """The number of each AWS call, the write units and the read units."""
     return dict(spent.calls), spent.writes, spent.reads
 
 
@@ -121,7 +121,7 @@ def test_the_reconciler_reads_only_unpublished_outbox_entries_from_the_outbox_in
 
 
 def test_sns_calls_and_the_writes_that_mark_requests_as_published_run_in_parallel(stack: Cloud) -> None:
-    """Ten SNS calls and ten writes: none of the ten returns before all ten have begun."""
+    """The ten SNS calls wait for one another, and so do ten writes at a time: all must begin before one returns."""
     for _ in range(100):
         stack.post("sales")
     records = stack.stream_records()

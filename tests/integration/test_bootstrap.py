@@ -14,7 +14,7 @@ HERE = "aws://123456789012/eu-central-1"
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """The arguments that the CDK got."""
+    """The arguments of each call of the CDK. A fake replaces the CDK."""
     commands: list[Sequence[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: commands.append(arguments[1:]))
     return commands

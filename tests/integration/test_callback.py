@@ -49,7 +49,7 @@ def bot() -> Iterator[Receiver]:
 
 
 def travel(stack: Cloud) -> None:
-    """Invoke every function that AWS invokes by itself."""
+    """Invoke the producer and then every consumer, four times over."""
     for _ in range(4):
         stack.produce()
         for destination in stack.queues:

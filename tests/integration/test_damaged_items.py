@@ -24,13 +24,13 @@ from tests.integration.test_unreadable_items import SETTLED, Item, delivery, req
 from tests.records import ROUTE
 
 RESEND = "resend-" + "x" * 200
-"""No message may name a delivery by so long a name."""
+"""The name of a resend that is too long for a message."""
 
 
 def recorded(request_id: str, change: Callable[[Record], Record], **damage: Any) -> list[Item]:  # noqa: ANN401
-    """The items of a published request.
+    """The items of a published request: the item of its record, and its request item.
 
-    `change` changes its record, and the arguments replace attributes of the record's item.
+    `change` changes the record. `damage` then replaces attributes of the record's item.
     """
     said = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
     names = ("topic", "description", "created_at", "callback_url")

@@ -16,7 +16,7 @@ from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 
 PUBLIC = ["8.8.8.8", "2606:2800::1"]
 FOREVER = 30
-"""Seconds. A test waits this long only if it fails."""
+"""Seconds that `never` waits. A test waits so long only if it fails."""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Says:
-    """A receiver that sends the next of these pieces at each read, and repeats the last one forever."""
+    """A receiver that at each read, after `pause` seconds, sends the next of `pieces`, and repeats the last forever."""
 
     pieces: list[bytes]
     pause: float = 0

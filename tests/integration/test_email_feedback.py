@@ -112,9 +112,9 @@ def test_a_bounce_event_is_retried_until_the_dead_letter_is_written(stack: Cloud
 
 
 def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
-    """Deliver SES's event for an out-of-office reply.
+    """Deliver SES's event for an out-of-office reply: a transient bounce without a delivery status report.
 
-    A bounce without a delivery status report, unless one is given.
+    `report`: fields of such a report, which make the event one for a real bounce.
     """
     event = example("bounce", request_id, sent(stack, request_id))
     recipient = {"emailAddress": "recipient@example.com"} | report

@@ -64,9 +64,9 @@ class Queue:
 
 @dataclass
 class Engine:
-    """A consumer of Slack messages, and a log of what it did.
+    """A consumer of Slack messages about one request, with a record of what it sends, hides and dead-letters.
 
-    `answer`: what its send function returns, or raises if it is an exception.
+    `answer`: the result of its send function: the message's id, or an exception to raise.
     """
 
     table: Any
@@ -128,7 +128,7 @@ class Engine:
         )
 
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
-        """Pass a message to the consumer. Returns whether the consumer acknowledged the message."""
+        """Pass a message to the consumer, and return whether it acknowledges that. `about`: arguments of `message`."""
         context = cast(LambdaContext, Context(30_000))
         return self.consumer.process(self.message(**about), context, Tally(), lambda one: send_alone(self.send, one))
 
@@ -142,7 +142,7 @@ class Engine:
         return found
 
     def put(self, name: str = "slack", **changes: Any) -> None:  # noqa: ANN401
-        """Store a record in which that delivery has these values."""
+        """Store the request's record with `changes` in the delivery `name`."""
         put_delivery(self.table, self.id, name, **changes)
 
     @property
@@ -528,7 +528,7 @@ def test_a_record_of_which_not_even_an_error_can_be_logged_does_not_affect_the_o
 
 
 def test_a_delivery_fails_if_it_is_rate_limited_for_longer_than_the_maximum_time(engine: Engine) -> None:
-    """SES reports an exceeded daily quota with the same error as an exceeded rate per second."""
+    """Not every rate limit ends soon: SES also reports an exceeded daily quota by the error for its rate per second."""
     engine.answer = RateLimited("ThrottlingException")
     for _ in range(5):
         assert not engine.deliver()

@@ -26,7 +26,7 @@ ANNA = Human("Anna", "slack")
 
 @pytest.fixture(autouse=True)
 def escalating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Routes: requests about sales go to Slack, and by email if nobody has taken them after 30 minutes."""
+    """Deploys routes: `sales` escalates after 30 minutes, `alone` would but has no fallback, `patient` never does."""
     route = {"channels": ["slack"], "fallback": "email", "escalate_after": 30}
     alone = {"channels": ["slack"], "fallback": None, "escalate_after": 30}
     patient = {"channels": ["slack"], "fallback": "email"}

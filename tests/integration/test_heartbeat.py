@@ -23,7 +23,7 @@ Beat = Callable[[Channel], list[str] | None]
 
 @pytest.fixture
 def beat(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Beat]:
-    """Run the heartbeat check of a channel, check its metric, and return its findings."""
+    """Returns a function that runs the heartbeat check of a channel, checks its metric, and returns its findings."""
 
     def beats(channel: Channel) -> list[str] | None:
         routes.cache_clear()

@@ -23,7 +23,10 @@ FIELDS = {
 
 
 def sent(stack: Cloud, fields: dict[str, str], template: str = TEMPLATE) -> tuple[int, dict[str, str]]:
-    """Make the call whose body is the template with these fields inserted unescaped; other fields are empty."""
+    """Make the call whose body is the template with these fields inserted unescaped, and other fields empty.
+
+    Returns the status and the parsed body of the response.
+    """
     body = re.sub(r"@\{(\w+)\}", lambda field: fields.get(field[1], ""), template)
     answer = stack.call("POST", "/assistance-requests", body.encode(), content_type="application/json")
     return answer["statusCode"], answer["json"]

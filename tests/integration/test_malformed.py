@@ -41,7 +41,7 @@ REQUEST = {
 
 
 def message(members: dict[str, Any] | None = None, **request: object) -> str:
-    """A valid message, except for these fields of the message or of its request."""
+    """The body of a message that is valid, except for these `members` of the message and fields of its `request`."""
     return json.dumps({"request": REQUEST | request, **(members or {})})
 
 

@@ -34,7 +34,7 @@ def files(kind: str) -> pytest.MarkDecorator:
 
 
 def read(path: Path) -> Any:  # noqa: ANN401
-    """A file of the stored examples, with times as if its requests had not expired yet."""
+    """A stored example from an old version, with each `ttl` in the future, so that its request has not expired."""
     return unexpired(json.loads(path.read_text("utf-8")))
 
 
@@ -80,18 +80,18 @@ def sent(slack: SlackServer) -> int:
 
 
 def items_of(request_id: str) -> list[dict[str, Any]]:
-    """Return the final items of that request."""
+    """Return the items that an old version left in the table for the request."""
     found = [dict(plain(item)) for path in CORPUS.glob("*/items/*.json") for item in read(path)["items"]]
     return [item for item in found if item[PARTITION_KEY] == request_id]
 
 
 def request_item_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The request item that belongs to a record item."""
+    """The request item of the request that the record item belongs to."""
     return next(each for each in items_of(item[PARTITION_KEY]) if each[SORT_KEY] == REQUEST)
 
 
 def recorded(request_id: str, delivery: str) -> dict[str, Any]:
-    """The record as it was before that delivery was attempted."""
+    """The item of the request's record as it was while the delivery still waited in the outbox."""
     records = [item for item in items_of(request_id) if item[SORT_KEY] == RECORD]
     waits = [
         item
@@ -254,7 +254,7 @@ def test_the_fallback_delivers_a_request_whose_message_is_of_a_later_version(sta
 
 
 def test_an_old_message_is_not_sent_for_a_later_request_with_the_same_id(stack: Cloud, slack: SlackServer) -> None:
-    """The message would be redriven after its request was deleted, and count as the message of the later request."""
+    """An operator may redrive a message after its request was deleted and a later one has got the same id."""
     request_id = stack.post("sales", Idempotency_Key="key")
     earlier = {"id": request_id, "topic": "sales", "description": "old", "created_at": "2026-01-25T00:22:01.086Z"}
     enqueue(stack, Channel.SLACK, json.dumps({"version": 1, "request": earlier}))

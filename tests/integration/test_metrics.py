@@ -21,7 +21,7 @@ BATCH = 10
 
 @pytest.fixture
 def count(capsys: pytest.CaptureFixture[str]) -> Count:
-    """Returns a function: the sums of the metrics that were emitted since its last call, without the durations."""
+    """Returns a function that sums up each metric emitted since the last call, but not the times until delivery."""
 
     def sums() -> dict[str, float]:
         found = emitted(capsys.readouterr().out)

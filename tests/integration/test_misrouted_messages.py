@@ -19,7 +19,7 @@ NAMED = '["slack"]'
 
 
 def unfiltered() -> None:
-    """SNS applies a new filter policy within 15 minutes. Until then the subscription gets every message."""
+    """Remove the filter policies. SNS applies a new one within 15 minutes: until then a queue gets every message."""
     sns = client("sns")
     for subscription in sns.list_subscriptions()["Subscriptions"]:
         sns.set_subscription_attributes(
@@ -28,7 +28,7 @@ def unfiltered() -> None:
 
 
 def enqueue(stack: Cloud, destination: Channel, body: str, attribute: str | None) -> list[str]:
-    """Pass a message to a consumer. Returns the ids of messages to be received again."""
+    """Pass a message to a consumer. `attribute`: names its channels. Returns the ids of messages that failed."""
     attributes: Any = {"channels": {"DataType": "String.Array", "StringValue": attribute}} if attribute else {}
     stack.sqs.send_message(QueueUrl=stack.queues[destination], MessageBody=body, MessageAttributes=attributes)
     return stack.consume(destination)

@@ -89,7 +89,7 @@ class World:
         self.emitted: list[str] = []
 
     def invoke(self, function: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """Lambda logs an exception's type, its message and its frames, and not the exception's causes."""
+        """Call a function. Keep its answer, or of an exception what Lambda logs: type, message, frames, no causes."""
         try:
             answer = call()
         except Exception as error:  # noqa: BLE001
@@ -150,7 +150,7 @@ class World:
 
 
 def failing(kind: str, status: int, *operations: str) -> Any:  # noqa: ANN401
-    """Make AWS answer these operations with an error that contains a marker text."""
+    """Make AWS answer these operations with the error code `kind`, this status, and a message with a marker text."""
 
     def fail(operation: str) -> Any:  # noqa: ANN401
         text = CANARIES["ses_error" if operation == "SendEmail" else "table_error"]
@@ -324,7 +324,7 @@ def store_secrets(**values: str) -> None:
 
 @pytest.fixture(params=LEVELS)
 def lines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Installs Lambda's log handler on the root logger, with its level set before the function is imported."""
+    """Collects log lines as Lambda does: by a handler on the root logger. Sets the level before it loads the logger."""
     for name, value in LEVELS[request.param].items():
         monkeypatch.setenv(name, value)
     root, written = logging.getLogger(), io.StringIO()

@@ -25,7 +25,7 @@ DOCUMENT = openapi.document()
 
 
 def closed() -> dict[str, Any]:
-    """The schemas, changed so that they refuse fields that they do not name."""
+    """The schemas of the OpenAPI document, changed so that they refuse fields that they do not name."""
     schemas: dict[str, Any] = openapi.document()["components"]["schemas"]
     return {name: {**schema, "additionalProperties": False} for name, schema in schemas.items()}
 

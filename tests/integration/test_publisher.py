@@ -31,7 +31,7 @@ def table() -> Iterator[Any]:
 
 @dataclass
 class Topics:
-    """A fake SNS client that refuses some entries."""
+    """A fake SNS client. `refused`: the numbers of entries that it refuses. `lost`: its responses get lost."""
 
     refused: tuple[int, ...] = ()
     lost: bool = False
@@ -55,7 +55,7 @@ def accepted(table: Any, description: str = "help") -> str:  # noqa: ANN401
 
 
 def publish(table: Any, sns: Topics, ids: list[str], sort_key: str = "REQUEST") -> set[str]:  # noqa: ANN401
-    """Publish these items. Returns the ids of the requests with an entry that could not be published."""
+    """Publish the outbox entries of these requests' items. Returns the ids of requests with an unpublished entry."""
     publisher = Publisher(cast(Any, sns), "topic", Requests(Items(table)))
     items = [table.get_item(Key={"pk": id_, "sk": sort_key})["Item"] for id_ in ids]
     return {each.message.request.id for each in publisher.publish([publisher.read(item) for item in items])}

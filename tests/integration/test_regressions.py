@@ -83,10 +83,7 @@ def test_a_post_with_unknown_outcome_is_not_repeated_after_the_configured_slack_
 def test_the_search_for_a_post_reads_the_other_slack_channels_although_the_bot_has_left_one(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt, in the old channel, has an unknown outcome and posted nothing.
-
-    The second posted in the new channel.
-    """
+    """Two attempts are in doubt. The first, in the old channel, posted nothing; the second posted in the new one."""
     slack.workspace.channels |= {"C0NEW"}
     slack.fail("status", status=503, times=1)
     request_id = stack.post("sales")

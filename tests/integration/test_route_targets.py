@@ -26,7 +26,7 @@ CHANNELS: dict[str, Where] = {
 
 @pytest.fixture
 def deploy(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Returns a function that deploys routes with these Slack channels, recipients or secrets, by topic."""
+    """Returns a function that deploys routes. Its arguments: for each topic, a Slack channel, recipient or secret."""
     slack.workspace.channels |= {"C0SALES", "C0PRICES"}
 
     def deploy(**where: Where) -> None:

@@ -36,7 +36,7 @@ def called_methods(slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> list[
 
 
 def in_doubt(stack: Cloud, slack: SlackServer, description: str, *, posted: bool) -> tuple[str, dict[str, Any]]:
-    """A request whose first attempt got no response from Slack, and the request's queue message."""
+    """A request whose first attempt is in doubt, and its queue message. `posted`: whether Slack has posted it."""
     slack.fail("drop" if posted else "status", times=1)
     request_id = stack.post("sales", description)
     stack.produce()
@@ -47,7 +47,7 @@ def in_doubt(stack: Cloud, slack: SlackServer, description: str, *, posted: bool
 
 
 def post_as(slack: SlackServer, bot: Bot, event_type: str, payload: Mapping[str, Any]) -> None:
-    """Post a message as another member of the Slack channel could."""
+    """Post a message with this metadata as another app in the Slack channel."""
     slack.workspace.install(f"xoxb-{bot.bot_id}", bot)
     arguments = {"channel": "C0ASSIST", "text": "-", "metadata": {"event_type": event_type, "event_payload": payload}}
     slack.workspace.call("chat.postMessage", f"xoxb-{bot.bot_id}", arguments)
@@ -58,7 +58,7 @@ def store(token: str) -> None:
 
 
 def replace_token(slack: SlackServer, token: str, app: Bot) -> None:
-    """Store this app's token, and revoke the former one."""
+    """Store a new token, which belongs to `app`, and revoke the former one."""
     slack.workspace.install(token, app)
     slack.workspace.revoke(TOKEN)
     store(token)
@@ -184,7 +184,7 @@ def test_a_search_with_the_token_of_another_slack_app_finds_the_posts_of_that_ap
 def test_a_request_posted_by_a_former_slack_app_is_posted_again_after_the_app_was_replaced(
     stack: Cloud, slack: SlackServer
 ) -> None:
-    """docs/decisions/0069-own-messages.md: nothing distinguishes a former app of this project from another app."""
+    """Nothing distinguishes a former app of this project from another app: docs/decisions/0069-own-messages.md."""
     warm(stack, slack)
     _, record = in_doubt(stack, slack, "posted", posted=True)
     replace_token(slack, "xoxb-other", OTHER)
@@ -196,7 +196,7 @@ def test_a_request_posted_by_a_former_slack_app_is_posted_again_after_the_app_wa
 def test_a_search_with_a_slack_user_token_finds_the_posts_made_with_that_token(
     stack: Cloud, slack: SlackServer
 ) -> None:
-    """Slack returns no `bot_id` for such a token: https://docs.slack.dev/reference/methods/auth.test."""
+    """For a user token Slack returns no `bot_id`: https://docs.slack.dev/reference/methods/auth.test."""
     request_id, record = in_doubt(stack, slack, "posted", posted=True)
     who = documented("slack/auth_test") | {"user_id": OURS.user_id}
     del who["bot_id"]

@@ -23,7 +23,7 @@ PATH = "/slack/interactions"
 
 @pytest.fixture
 def team(stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> SlackServer:
-    """Slack with a button on each message. Clicks call the function."""
+    """The local Slack, with a take button on each message. A click calls the function `slack_interactions`."""
     monkeypatch.setenv("TAKE", "true")
     monkeypatch.setenv("SLACK_APP_ID", OURS.app_id)
     monkeypatch.setenv("RESPONSE_ORIGIN", slack.origin)
@@ -39,7 +39,7 @@ def call_slack_endpoint(stack: Cloud, body: str, headers: dict[str, str]) -> int
 
 
 def posted(stack: Cloud, *descriptions: str, callback_url: str | None = None) -> list[str]:
-    """The ids of requests that are in the same Slack message."""
+    """Create a request for each description, and post them in one Slack message. Returns their ids."""
     ids = [stack.post("sales", description, callback_url) for description in descriptions]
     stack.produce()
     stack.consume(Channel.SLACK, stack.receive(Channel.SLACK, 25))
@@ -51,7 +51,7 @@ def actions(message: Json) -> list[str]:
 
 
 def press(team: SlackServer, user: str, request_id: str | None = None) -> int:
-    """Click the button of that request, or else the first button, in the newest message."""
+    """Click the request's button, or the first button, in the newest message. Returns the function's HTTP status."""
     message = team.messages[-1]
     values = [button["value"] for button in buttons(message) if request_id is None or request_id in button["value"]]
     return team.press(message["ts"], user, values[0])
@@ -74,7 +74,7 @@ def test_the_first_person_who_clicks_takes_the_request_and_the_slack_message_nam
 def test_a_button_click_makes_one_query_one_write_and_two_batch_reads(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/cost.md: the second batch read finds out whether another person has clicked meanwhile."""
+    """The second batch read finds out whether another person has clicked meanwhile: docs/cost.md."""
     [request_id] = posted(stack, "help")
     calls: list[str] = []
     client = handler.taking().requests.items.table.meta.client
@@ -112,7 +112,7 @@ def test_only_a_second_click_by_the_same_person_releases_the_request(stack: Clou
 def test_a_slack_digest_shows_both_takers_after_two_simultaneous_button_clicks(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The function that updates the message first updates it again, because another request was taken meanwhile."""
+    """Ben clicks while the function updates the message for Anna. So the function updates it once more, with both."""
     ids = posted(stack, *(f"number {n}" for n in range(12)))
     assert len(team.messages) == 1
     assert actions(team.messages[0]) == ["take"] * 12

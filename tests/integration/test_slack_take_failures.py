@@ -30,7 +30,7 @@ __all__ = ["team"]
 def test_a_button_click_before_the_next_attempt_searches_slacks_history_causes_no_second_post(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The click makes the function update the message, which then has no metadata any more."""
+    """The click updates the message, which loses its metadata: a search can't find it, but the take proves the post."""
     team.fail("drop", method="chat.postMessage", times=1)
     [request_id] = posted(stack, "help")
     assert (len(team.messages), stack.status(request_id)) == (1, "retrying")

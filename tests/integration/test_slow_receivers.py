@@ -35,7 +35,7 @@ from tests.simulated import Time
 
 INSTANCES: Final = Config().consumer_max_concurrency
 PROMPT: Final = 0.05
-"""Seconds that a good receiver takes."""
+"""Seconds that a receiver with a host named `good` takes to answer."""
 DARK: Final = [f"https://dark{number}.example.com/" for number in range(5)]
 GOOD: Final = [f"https://good{number}.example.com/" for number in range(20)]
 DAY: Final = 86_400
@@ -101,23 +101,23 @@ class Queue:
 
 @dataclass
 class Deployed:
-    """The queue, the Lambda instances of the consumer, and the receivers that they call."""
+    """The queue, the Lambda instances of the callback consumer, and the receivers that they call."""
 
     template: list[dict[str, Any]]
     record: dict[str, Any]
     stack: Cloud
     batch_size: int = QUEUES[CALLBACK].size
     receive: Callable[[Time, str], Answer] = no_connection
-    """How the hosts behave that are not called good."""
+    """Answers for a receiver whose host is not named `good`: takes the time and the URL."""
     jitter: Callable[[float, float], float] = lambda _, most: most / 2
     time: Time = field(default_factory=Time)
     began: datetime = field(default_factory=utc_now)
     calls: list[tuple[int, str, float]] = field(default_factory=list)
-    """The instance, the URL, and when it was called."""
+    """For each call, the number of the instance, the URL, and the simulated time in seconds."""
     told: dict[str, float] = field(default_factory=dict)
-    """When each callback was answered, by its URL."""
+    """For each URL, when its receiver answered the callback."""
     held: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
-    """From when to when each instance was held up by a batch."""
+    """For each instance, from when to when a batch with slow receivers held it up."""
     numbers: Iterator[int] = field(default_factory=count)
     arriving_until: float = 0
     ids: list[str] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Deployed:
         return self.began + timedelta(seconds=self.time.now)
 
     def instance(self, number: int, until: float) -> None:
-        """Let a Lambda instance handle one batch after another, as long as the queue has messages."""
+        """Let a Lambda instance handle batch after batch, until the queue stays empty or the time `until` has come."""
         receivers = Receivers(clock=self.clock)
 
         def send(outgoing: Outgoing) -> str:
@@ -187,7 +187,7 @@ class Deployed:
         self.time.run()
 
     def arrive(self, urls: Sequence[str], every: float, first: float = 0) -> None:
-        """Put callbacks into the queue one after another, at intervals of `every` seconds."""
+        """Put callbacks into the queue at intervals of `every` seconds, beginning after `first` seconds."""
 
         def arriving() -> None:
             self.time.elapse(first)
@@ -201,7 +201,7 @@ class Deployed:
 
 @pytest.fixture
 def deployed(stack: Cloud) -> Deployed:
-    """One finished request. The other requests are copies of it."""
+    """A system with one finished request, of which `put` makes copies with other callback URLs."""
     request_id = stack.post("sales", callback_url=TEMPLATE_URL)
     stack.produce()
     stack.consume(Channel.SLACK)
@@ -212,7 +212,7 @@ def deployed(stack: Cloud) -> Deployed:
 
 
 def several(hosts: Sequence[str], each: int) -> list[str]:
-    """Callback URLs of these hosts, alternating."""
+    """`each` callback URLs for each host. The hosts alternate."""
     return [f"{host}{number}" for number in range(each) for host in hosts]
 
 
@@ -233,7 +233,7 @@ def test_callbacks_to_twenty_fast_hosts_wait_at_most_for_one_callback_to_each_of
 def test_fast_hosts_get_at_least_half_of_the_sending_time_with_any_number_of_unresponsive_hosts(
     deployed: Deployed,
 ) -> None:
-    """As with wildcard DNS, each callback has a different host."""
+    """Each unresponsive callback has a host of its own, as a bot with wildcard DNS could send them."""
     deployed.receive, silent = no_answer, [f"https://any{number}.example.com/" for number in range(25)]
     good = several(["https://good.example.com/"], 30)
     deployed.arrive(good, every=2)

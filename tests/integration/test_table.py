@@ -46,7 +46,7 @@ def requests(table: Any) -> Requests:  # noqa: ANN401
 
 
 def later(requests: Requests, by: timedelta = RETENTION) -> Requests:
-    """The same table, with a clock that is that much ahead."""
+    """Requests in the same table, with a clock that is ahead by `by`."""
     return replace(requests, clock=lambda: NOW + by)
 
 
@@ -70,7 +70,7 @@ def claimed(record: Record, attempt: str = "attempt") -> tuple[Record, Claim | R
 
 
 def unchanged(event: Callable[..., Record], *facts: Any, **more: Any) -> Callable[[Record], tuple[Record, None]]:  # noqa: ANN401
-    """A function that applies the event to a record, and returns the new record and no answer."""
+    """An argument for `Requests.change`: applies the transition `event` with these arguments, and gives no answer."""
     return lambda record: (event(record, *facts, **more), None)
 
 
@@ -281,7 +281,7 @@ def test_a_write_that_conflicts_at_every_retry_raises_table_unavailable(requests
 
 
 def full() -> Record:
-    """A record with a delivery of each kind."""
+    """A record with a delivery of each kind, except an escalation."""
     one = request(callback_url="https://bot.example.com/hook")
     record, _ = claimed(fresh(one, ROUTE, 7_000_000_000))
     record = transitions.gave_up(record, "slack", "attempt", "down", now=MS, in_doubt=True, settles=MS + 30)
@@ -319,7 +319,7 @@ def test_a_delivery_record_without_takes_has_no_attribute_for_takes() -> None:
 
 
 def test_changing_a_delivery_record_keeps_attributes_that_a_later_version_has_added(requests: Requests) -> None:
-    """Otherwise a rollback would lose data."""
+    """If this version dropped them, a rollback from the later version would lose data."""
     one = accepted(requests)
     requests.change(one.id, claimed)
     kept = item_of(requests.items.table, one.id)

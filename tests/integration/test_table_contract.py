@@ -27,7 +27,7 @@ MINUTE: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A table, and the new images in its stream so far."""
+    """A table, and a function that returns the new image of each of its stream records so far."""
 
     table: Any
     stream: Any
@@ -262,7 +262,7 @@ def test_the_stream_contains_each_change_and_no_refused_write(stored: Stored) ->
 
 
 def test_a_write_that_changes_nothing_is_not_in_the_stream() -> None:
-    """moto's stream contains such a write.
+    """Tested only in memory, since moto's stream contains such a write, unlike DynamoDB's.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html.
     """

@@ -66,7 +66,7 @@ def put_secret(value: str) -> None:
 
 
 def delivered(stack: Cloud, topic: str = "sales", **said: Any) -> str:  # noqa: ANN401
-    """A request that was delivered on its channels."""
+    """Create a request that email and Teams, if in its route, have delivered. `said`: further fields of the call."""
     body = json.dumps({"topic": topic, "description": "CANARY of a customer", **said})
     answer = stack.call("POST", "/assistance-requests", body, Content_Type="application/json")
     request_id = str(answer["json"]["id"])
@@ -222,7 +222,7 @@ def test_one_of_twenty_simultaneous_takes_by_link_or_slack_button_succeeds_and_t
 def test_a_take_with_the_link_in_a_mail_proves_that_the_mail_was_delivered(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SES's response was lost, so the mail would otherwise be sent again."""
+    """SES's response gets lost. Without the take, the next attempt would send the mail again."""
     handler = importlib.import_module("email_consumer.handler")
     send, lost = handler.ses().send_email, iter([True])
 

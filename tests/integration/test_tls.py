@@ -35,7 +35,7 @@ def trusted(authority: trustme.CA, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Start a TLS server with that host name in place of AWS, and drop certificates that were read before."""
+    """Returns a function that starts a TLS server in place of AWS, with a certificate for the given host name."""
     started: list[Receiver] = []
     for variable in OWN:
         monkeypatch.delenv(variable, raising=False)

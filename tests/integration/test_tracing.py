@@ -16,7 +16,7 @@ GIVEN = TRACE + ";Lineage=1:a87bd80c:0"
 
 @pytest.fixture
 def published(stack: Cloud) -> list[tuple[str | None, list[str]]]:
-    """The trace header of each call that publishes, and the descriptions of the requests in it."""
+    """For each call of SNS so far, its trace header, and the descriptions of the requests that it publishes."""
     calls: list[tuple[str | None, list[str]]] = []
 
     def note_call(request: Any, **_: object) -> None:  # noqa: ANN401

@@ -67,7 +67,7 @@ def provider() -> Iterator[Receiver]:
 
 @contextmanager
 def typed() -> Iterator[None]:
-    """Let only classified failures pass, and check that they contain no secret."""
+    """Catch classified failures (`DeliveryError`), and check that they contain no secret. Others are raised."""
     try:
         yield
     except DeliveryError as error:

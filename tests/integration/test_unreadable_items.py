@@ -141,7 +141,7 @@ def unpublished(request_id: str) -> list[Item]:
 
 
 def recorded(request_id: str) -> list[Item]:
-    """A record that the reconciler tracks, with outbox entries and a delivery of each kind."""
+    """A record that the reconciler tracks, with outbox entries and each kind of delivery, except an escalation."""
     item = request(request_id, published_at=timestamp(utc_now()), fallback_channel="email")
     names = ("topic", "description", "created_at", "callback_url")
     one = AssistanceRequest(id=request_id, **{name: item[name] for name in names})
@@ -157,7 +157,7 @@ def recorded(request_id: str) -> list[Item]:
 
 
 SOME = [VALUES.index(value) for value in ("x", b"\x00", [], GONE)]
-"""The numbers of those that the functions meet. All are read below, without the functions."""
+"""The numbers of the wrong values with which tests run the functions. Other tests read items with all wrong values."""
 KINDS = {
     each.__name__: each for each in (accepted, unpublished, recorded, v1_unpublished, v1_tried, v1_ended, reopened)
 }
@@ -184,7 +184,7 @@ def members(document: Any) -> Iterator[Path]:  # noqa: ANN401
 
 
 def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
-    """Copies of the item, each with a different wrong value at that place."""
+    """Copies of the item, each with another one of `VALUES` at the path."""
     for value in VALUES:
         copy = deepcopy(item)
         part: Any = copy
@@ -223,14 +223,14 @@ class Table:
 
     cloud: Cloud
     ids: list[str] = field(default_factory=list)
-    """Of the requests that are damaged."""
+    """The ids of the requests with a damaged item."""
 
     def put(self, item: Item) -> None:
         if is_storable(item):
             self.cloud.table.put_item(Item=item)
 
     def damage(self, kind: str) -> None:
-        """Add items of that kind, each with one damaged attribute."""
+        """Add requests of that kind, a key of `KINDS`. In the first item of each, one attribute is damaged."""
         for path in paths(KINDS[kind](str(uuid4()))[0]):
             for number in SOME:
                 self.ids.append(request_id := str(uuid4()))
@@ -245,7 +245,7 @@ def table(stack: Cloud) -> Table:
 
 
 def unaffected(stack: Cloud) -> tuple[str, str]:
-    """A request that the stream producer did not publish, and one whose message is in the dead-letter queue."""
+    """Create a request that the stream producer misses, and one whose message is a dead letter. Returns their ids."""
     died = stack.post("sales")
     stack.produce()
     for record in stack.receive(Channel.SLACK):

@@ -15,10 +15,10 @@ POST: Final = "http.chat.postMessage"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state. `arrives`: how many messages arrive on Slack, and how many by email. `told`: the number of callbacks.
+    """A state. `reach`: brings a new request into it. `arrives`: how many messages must arrive on Slack and by email.
 
-    `afterwards`: called once all functions are updated. `may_wait`: after a rollback the request is unfinished until
-    then.
+    `told`: the number of callbacks. `afterwards`: the test calls it once all functions are updated. `may_wait`: after a
+    rollback the request may stay unfinished until then.
     """
 
     reach: Callable[[World, str], str]
@@ -29,7 +29,7 @@ class State:
 
 
 def message(world: World, request_id: str, **members: str) -> str:
-    """The message of version 1 in the queue of the request's channel."""
+    """The body of version 1's message about the request. `members`: further fields of the message."""
     item = world.table.get_item(Key={"pk": request_id, "sk": "REQUEST"})["Item"]
     said = {name: item[name] for name in ("topic", "description", "created_at")}
     return json.dumps({"version": 1, "request": {"id": request_id, **said}, **members})
@@ -61,7 +61,7 @@ def killed(kind: Kind) -> Callable[[World, str], str]:
 
 
 def after(topic: str, fault: str, **details: object) -> Callable[[World, str], str]:
-    """Returns a function: accept a request, and make one attempt to which Slack responds with this fault."""
+    """Returns a function that accepts a request about `topic`, and makes an attempt: Slack responds with this fault."""
 
     def reach(world: World, description: str) -> str:
         request_id = queued(world, description, topic)
@@ -157,7 +157,7 @@ def reopened(world: World, description: str) -> str:
 
 
 def deliver_twice(world: World, request_id: str) -> None:
-    """SQS delivers a message twice."""
+    """SQS delivers the request's message on Slack once more."""
     world.enqueue(Channel.SLACK, message(world, request_id))
 
 
@@ -186,7 +186,7 @@ STATES: Final = {
     "open in the ledger": State(open_, may_wait=True),
     "reopened": State(reopened, (1, 1)),
 }
-"""The states by the description of their request."""
+"""The states of requests when an upgrade begins. Each request's description contains the key of its state."""
 
 TRAFFIC: Final = {
     "accepted": State(unpublished),
@@ -198,4 +198,4 @@ TRAFFIC: Final = {
     "mailed": State(mailed, (0, 1)),
     "called back": State(ended, told=1),
 }
-"""The traffic between two steps of an upgrade."""
+"""The states of the requests that arrive between two steps of an upgrade."""

@@ -20,7 +20,7 @@ PATHS: Final = {
     "back from the consumers and from the publishers": (1, OLD, 2, OLD, NEW),
     "back from the API": (NEW, OLD, NEW),
 }
-"""Which of `STAGES` a deployment goes through. It begins with version 1, and ends with the current version."""
+"""For each path, the `STAGES` after one another. It begins with version 1, and ends with the current version."""
 
 
 BY_FALLBACK: Final = {
@@ -29,14 +29,15 @@ BY_FALLBACK: Final = {
     "in doubt": (1, 1),
     "killed after the post": (1, 1),
 }
-"""Version 1 can't read these messages after a rollback. They fail as `unknown_version`, and the fallback delivers."""
+"""Posts and mails for states whose message version 1 can't read after a rollback, so that the fallback delivers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """The result of each request, by its description. `webhooks`: the ids of its callbacks.
+    """The result of each request after an upgrade, by its state. `webhooks`: the ids of its callbacks.
 
-    `crossed`: how many messages about each request had arrived when the last step began.
+    `arrived`: how many messages about each request have arrived on Slack and by email. `crossed`: how many had when the
+    last step of the upgrade began.
     """
 
     expected: Mapping[str, State]

@@ -28,7 +28,7 @@ def _ours() -> dict[str, ModuleType]:
 
 @dataclass
 class Versions:
-    """Keeps the modules of the version that is not in use."""
+    """Swaps the modules of the functions in `sys.modules`, and keeps those of the version that is not in use."""
 
     kept: dict[Version, dict[str, ModuleType]] = field(default_factory=lambda: {version: {} for version in Version})
     used: Version = Version.NEW
@@ -78,4 +78,4 @@ class Versions:
 
 
 VERSIONS: Final = Versions()
-"""One object for the whole run, since importing version 1 takes half a second."""
+"""The one object for the whole test run, since importing version 1 takes half a second."""

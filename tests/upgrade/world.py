@@ -28,7 +28,7 @@ STAGES: Final = (
     CONSUMERS | {"stream_producer", "reconciler", "email_feedback"},
     frozenset(HANDLERS),
 )
-"""The functions that each step of the upgrade updates, in the order given in infra/stack.py."""
+"""The functions that have the current version after each step of the upgrade, in the order given in infra/stack.py."""
 USED: Final = (Channel.SLACK, Channel.EMAIL, CALLBACK)
 ROUTES: Final = {
     "sales": {"channels": ["slack"], "fallback": "email"},
@@ -41,7 +41,7 @@ SHARDED: Final = (
     (Version.NEW, "assistance.store.schema"),
     (Version.NEW, "assistance.store.table"),
 )
-"""The modules that contain the number of shards of an index."""
+"""The modules with constants for the numbers of the indexes' shards, each with its version."""
 START: Final = datetime(2026, 11, 25, 9, tzinfo=UTC)
 OVERDUE: Final = timedelta(minutes=16)
 A_MINUTE: Final = timedelta(minutes=1)
@@ -49,10 +49,7 @@ A_MINUTE: Final = timedelta(minutes=1)
 
 @dataclass
 class World(Cloud):
-    """`updated`.
-
-    The functions that have the current version. `records`: the stream records that are not delivered yet.
-    """
+    """The system. `updated`: its functions of the current version. `records`: stream records not delivered yet."""
 
     aws: Moto = field(kw_only=True)
     slack: SlackServer = field(kw_only=True)
@@ -113,7 +110,7 @@ class World(Cloud):
         return mine
 
     def killed(self, destination: Destination, request_id: str, call: str, kind: Kind) -> None:
-        """Consume, and kill the consumer at that call."""
+        """Consume the messages of one request, and kill the consumer at its call with that name."""
         self.injector.outage = lambda name: kind if name == call else None
         try:
             with self.injector.invocation():
@@ -140,7 +137,7 @@ class World(Cloud):
         self.sqs.send_message(QueueUrl=self.queues[destination], MessageBody=body)
 
     def travel(self, rounds: int) -> None:
-        """Let the producer and the consumers run once a minute, for that many minutes."""
+        """Let the producer and the consumers run once a minute, for `rounds` minutes."""
         for _ in range(rounds):
             self.bring_stream()
             for destination in USED:
@@ -148,7 +145,7 @@ class World(Cloud):
             self.later(A_MINUTE)
 
     def settle(self) -> None:
-        """Everything that can end ends; what is in no queue is found."""
+        """Run all functions until each delivery that can end has ended, and the reconciler has found lost messages."""
         self.travel(2)
         self.sweep()
         self.later(OVERDUE)
@@ -160,7 +157,7 @@ class World(Cloud):
             super().redrive(channel)
 
     def arrivals(self, description: str) -> tuple[int, int]:
-        """Return the number of posts in Slack, and of mails."""
+        """Return the number of posts in Slack, and of mails, that contain the description."""
         posts = sum(description in json.dumps(message) for message in self.slack.messages)
         return posts, sum(description in mail for mail in emails())
 
