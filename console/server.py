@@ -63,7 +63,7 @@ class Site:
 
 
 class _Refused(Exception):
-    """The server refuses a call. `status`: of the HTTP answer, whose text says why."""
+    """The server refuses a call, and answers with the HTTP status `status`. The exception's text says why."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         super().__init__(why)

@@ -74,7 +74,7 @@ def caller(clients: Clients) -> Caller:
 def gathered(clients: Clients, *, stack: str, identity: str | None, qualifier: str, has_ses: bool) -> Facts:
     """Read from AWS what the checks before a deployment need to know. Raises what boto3 raises.
 
-    `identity`: the sender's, in SES. `qualifier`: the CDK bootstrap's. `has_ses`: whether the region has SES.
+    `identity`: the sender in SES. `qualifier`: that of the CDK's bootstrap. `has_ses`: whether the region has SES.
     """
     settings = clients("lambda").get_account_settings()
     return Facts(

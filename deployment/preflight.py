@@ -62,7 +62,7 @@ def without_snapstart(config: Config, _: Facts, target: Target) -> Problem | Non
 
 
 def not_bootstrapped(_: Config, facts: Facts, target: Target) -> Problem | None:
-    """A problem if the account and region are not bootstrapped for the CDK, or by a version that is too old."""
+    """A problem if the account and region are not bootstrapped for the CDK, or with a version that is too old."""
     if facts.bootstrap is not None and facts.bootstrap >= BOOTSTRAP:
         return None
     found = (
@@ -122,5 +122,5 @@ def identity_of(config: Config) -> str | None:
 
 
 def problems(config: Config, facts: Facts, target: Target) -> list[Problem]:
-    """The problems that the checks find, all but `wrong_account`."""
+    """The problems that all checks but `wrong_account` find."""
     return [problem for rule in RULES if (problem := rule(config, facts, target))]

@@ -35,7 +35,7 @@ def conversation(request: AssistanceRequest) -> str | None:
 def shorter(request: AssistanceRequest) -> Iterator[tuple[Fact, ...]]:
     """Yields all facts of the request, then ever shorter versions of them.
 
-    A shortened text says how many characters are missing. The last version has no `details`, and says how many are.
+    A shortened text says how many characters are missing. The last version has no `details`, and says their number.
     """
     everything = about(request)
     yield everything

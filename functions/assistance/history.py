@@ -80,7 +80,7 @@ class RequestRecord:
 
 
 def published_at(marked: str | None, record: Record) -> str | None:
-    """When the request was first published: `marked`, the time in the table, or an earlier attempt's. Or None."""
+    """The first publication's time: `marked`, from the table, or an earlier attempt's. None if `marked` is None."""
     if marked is None:
         return None
     attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)

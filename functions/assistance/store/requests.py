@@ -160,7 +160,7 @@ class Requests:
         raise TableUnavailable("conflict")
 
     def update(self, request_id: str, event: Callable[[Record], Record], known: Stored | None = None) -> Stored:
-        """Apply an event, and write the record if it changed. `known`: as the caller has read it; None to read it."""
+        """Apply an event, and write the record if it changed. `known`: the record as already read; None to read it."""
         return self.change(request_id, lambda record: (event(record), None), known)[0]
 
     def erase_texts(self, request_id: str, record: Record) -> None:
