@@ -99,17 +99,17 @@ def http(
 
 
 def accept() -> dict[str, Any]:
-    """A bot's call with a new request."""
+    """The event of a bot's call with a new request."""
     return http("POST", "/assistance-requests", json.dumps({"topic": "sales", "description": DESCRIPTION}))
 
 
 def read() -> dict[str, Any]:
-    """A bot's call for the status of a request."""
+    """The event of a bot's call for the status of a request."""
     return http("GET", f"/assistance-requests/{uuid.UUID(int=0)}")
 
 
 def stream(count: int = 1) -> dict[str, Any]:
-    """New outbox entries, from the table's stream."""
+    """An event with so many new outbox entries, from the table's stream."""
     now = timestamp(utc_now())
     return {
         "Records": [
@@ -120,7 +120,7 @@ def stream(count: int = 1) -> dict[str, Any]:
 
 
 def queue(topic: Topic, count: int = 1, route: StoredRoute | None = None) -> dict[str, Any]:
-    """Messages from a channel's queue, for requests with this topic. `route`: by default the topic's."""
+    """An event with so many messages from a channel's queue, for requests with this topic and route."""
     now = timestamp(utc_now())
     route = route or StoredRoute(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
     requests = [
@@ -131,12 +131,12 @@ def queue(topic: Topic, count: int = 1, route: StoredRoute | None = None) -> dic
 
 
 def teams(count: int = 1) -> dict[str, Any]:
-    """Messages from the queue of the channel Teams."""
+    """An event with so many messages from the queue of the channel Teams."""
     return queue(Topic.SALES, count, StoredRoute.model_validate({"channels": ["teams"], "fallback": "email"}))
 
 
 def callbacks(count: int = 1) -> dict[str, Any]:
-    """Messages from the callback's queue, each for a request that is delivered."""
+    """An event with so many messages from the callback's queue, each for a request that is delivered."""
     route = StoredRoute(channels=ROUTES[Topic.PRICING].channels, fallback=ROUTES[Topic.PRICING].fallback)
     requests = [
         AssistanceRequest(
@@ -168,7 +168,7 @@ def _received(messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def press(origin: str) -> dict[str, Any]:
-    """Slack's call after a user has clicked the button that takes a request. `origin`: the URL of the Slack server."""
+    """The event of Slack's call after a user has clicked the button to take a request. `origin`: Slack's URL."""
     message = {"ts": POSTED_AS, "blocks": [blocks.actions(blocks.takes(POSTED, "slack", taken=False))]}
     action = {"action_id": blocks.TAKE, "action_ts": str(time.time()), "value": f"{POSTED} slack"}
     payload = {
@@ -185,7 +185,7 @@ def press(origin: str) -> dict[str, Any]:
 
 
 def take() -> dict[str, Any]:
-    """The form that a user submits on the take page, after following the link in a mail."""
+    """The event of a form that a user submits on the take page, after following the link in a mail."""
     token = take_link.token(take_link.Link(MAILED, "email", expires(CREATED_AT)), [KEY.encode()])
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
     body = urlencode({"name": "Anna", "press": uuid.uuid4().hex})

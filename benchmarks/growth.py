@@ -288,7 +288,7 @@ def charts(grown: Grown) -> list[Chart]:
 
 
 def main() -> None:
-    """Measure, and write the page and its chart."""
+    """Measure, and write growth.md and its chart, growth.svg."""
     grown = measured(ROUNDS, DOUBLINGS)
     (timing.HERE / "growth.svg").write_text(svg(charts(grown)), "utf-8")
     timing.write(

@@ -389,7 +389,7 @@ def machine() -> str:
 
 
 def results(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], load_average: float) -> dict[str, Any]:
-    """All figures that the page shows."""
+    """All figures that `load.md` shows, as the content of `load.json`."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),

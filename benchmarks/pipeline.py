@@ -42,7 +42,7 @@ class Cohort:
 
 
 class Queue:
-    """A queue of cohorts, in the order of their arrival."""
+    """A queue of cohorts, which are groups of requests with the same history, in the order of their arrival."""
 
     def __init__(self, env: simpy.Environment) -> None:
         self.size = 0

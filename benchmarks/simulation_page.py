@@ -53,7 +53,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All results that the page shows."""
+    """All results that simulation.md shows."""
 
     date: str
     load_date: str
@@ -73,7 +73,7 @@ def drained_at(day: Day, channel: Channel, burst: float, after: float) -> float 
 
 
 def write(directory: Path, results: Results) -> None:
-    """Write the page and its chart."""
+    """Write simulation.md and its chart, simulation.svg."""
     (directory / "simulation.svg").write_text(chart.svg(_charts(results)), "utf-8")
     (directory / "simulation.md").write_text(_page(results), "utf-8")
 

@@ -50,7 +50,7 @@ class Erased:
     out_of_reach: tuple[str, ...] = _REACH
 
     def document(self) -> dict[str, Any]:
-        """Return the result for JSON."""
+        """Return the result as a dictionary, for `--json`."""
         return asdict(self)
 
 

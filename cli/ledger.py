@@ -70,7 +70,7 @@ class Balance:
         self.unreadable.append(str(why))
 
     def document(self) -> dict[str, Any]:
-        """The counts, for `--json`."""
+        """The counts as a dictionary, for `--json`."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def _count_record(self, request: Listed, record: Record) -> None:

@@ -64,7 +64,7 @@ def note(text: str) -> None:
 
 
 def print_json(document: object) -> None:
-    """Print the result as JSON, for scripts."""
+    """Print a command's result as JSON on stdout, for scripts."""
     sys.stdout.write(dumps(document, indent=2) + "\n")
 
 

@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 def names(stack: Stack) -> dict[str, str]:
-    """The ARNs of the stack's secrets by name."""
+    """The ARNs of the stack's secrets, by the secrets' names for operators, such as `slack-token`."""
     found = {output.removesuffix(_SUFFIX): arn for output, arn in stack.outputs.items() if output.endswith(_SUFFIX)}
     return {_WORD_START.sub("-", name).lower(): arn for name, arn in sorted(found.items())}
 

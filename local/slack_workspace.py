@@ -64,7 +64,7 @@ OURS: Final = Bot("U0LOCAL", "B0LOCAL", "A0LOCAL")
 
 
 MAX_ANSWERS: Final = 5
-"""How often one `response_url` may be used.
+"""How often an app may use one `response_url`, the URL for its answers to a click.
 https://docs.slack.dev/interactivity/handling-user-interaction#message_responses"""
 
 
@@ -102,7 +102,7 @@ class Workspace:
 
     @property
     def fault(self) -> Json:
-        """The fault that is switched on."""
+        """The fault that is switched on, or `NO_FAULT`."""
         with self._lock:
             return dict(self._fault)
 

@@ -62,7 +62,7 @@ class Stack:
     webhooks: Webhooks
 
     def call(self, method: str, path: str, body: object = None) -> http.Answer:
-        """Call the HTTP API with the API key."""
+        """Call a path of the HTTP API with the API key. Raises `http.NoAnswer`."""
         return http.call(method, f"{self.api_url}{path}", body=body, headers={"x-api-key": self.api_key})
 
     def topics(self) -> list[str]:

@@ -128,7 +128,7 @@ def list_(
         typer.Option(
             "--older-than", parser=duration, metavar="AGE", help="Only requests accepted at least this long ago."
         ),
-    ] = "0s",  # type: ignore[assignment] # as above
+    ] = "0s",  # type: ignore[assignment] # typer parses it
     untaken: Annotated[bool, typer.Option("--untaken", help="Only requests that nobody has taken.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="NUMBER", help="Maximum number of requests.")] = 50,
     json: Json = False,

@@ -18,7 +18,7 @@ from infra.stream_producer import StreamProducer
 # Page three days before the first dead letter can expire, so that a long weekend fits in between.
 _NOTICE_DAYS: Final = 3
 _HOURS_WAITED: Final = 24 * (RETENTION_DAYS - QUEUE_RETENTION_DAYS - _NOTICE_DAYS)
-# The alarm goes off even if CloudWatch has no data for so many of these hours.
+# The alarm goes off even if CloudWatch lacks data for this many of `_HOURS_WAITED`.
 _HOURS_MISSED: Final = 4
 
 

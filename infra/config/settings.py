@@ -134,7 +134,7 @@ class Settings(BaseModel):
         60, ge=1, description="Age in seconds at which the reconciler publishes a request that the stream has not."
     )
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")
-    # The defaults of these four differ from channel to channel: assistance/routing.py.
+    # The next four settings default to the retry policies in infra/retries.py: one for channels, one for callbacks.
     retry_attempts: int | None = Field(None, ge=1, le=100, description="Maximum number of attempts at a delivery.")
     retry_first_delay: int | None = Field(
         None, ge=0, description="Maximum delay in seconds before the second attempt; it triples with each attempt."
