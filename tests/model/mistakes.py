@@ -62,6 +62,9 @@ MISTAKES: Final = {
     "doubt does not settle before the next attempt": Mistake(
         transitions, "locked_until=settles if over.doubts else 0", "locked_until=0"
     ),
+    "a fallback does not search for the message of an escalation in doubt": Mistake(
+        transitions, "{each.kind, delivery.kind} == {Kind.FALLBACK, Kind.ESCALATION}", "False"
+    ),
     "a failure has no fallback": Mistake(
         transitions, "if destination and own_failed and fallback is None and record.erased_at is None:", "if False:"
     ),

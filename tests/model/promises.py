@@ -302,10 +302,13 @@ def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
 
 
 def _broken_by_posts(record: Record, posted: tuple[str, ...], excused: tuple[str, ...], sure: bool) -> str | None:  # noqa: FBT001
+    both = {FALLBACK, ESCALATION}
     for delivery in record.deliveries:
-        if wrong := _broken_by_delivery(delivery, posted.count(delivery.name), excused.count(delivery.name)):
+        # A search for the message of one of these two also finds the message of the other.
+        names = both if delivery.name in both and delivery.destination == SEARCHABLE else {delivery.name}
+        if wrong := _broken_by_delivery(delivery, sum(map(posted.count, names)), excused.count(delivery.name)):
             return f"{delivery.name} {wrong}"
-    if {FALLBACK, ESCALATION} <= set(posted) and not {FALLBACK, ESCALATION} & set(excused):
+    if both <= set(posted) and not both & set(excused):
         return "the fallback's channel has it twice although nothing was in doubt"
     own, fallback = (
         [delivery for delivery in record.deliveries if delivery.kind is kind and delivery.name in posted]

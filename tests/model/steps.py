@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from assistance.domain.record import Delivery, Kind, Outcome, Record
-from assistance.domain.transitions import CALLBACK
+from assistance.domain.takes import ESCALATION
+from assistance.domain.transitions import CALLBACK, FALLBACK
 from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, LOCKED, NOW, SEARCHABLE, Report, Worker, World
 
@@ -162,7 +163,9 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     name, attempt = worker.delivery, worker.id
     delivery = rest.record.delivery(name)
     assert delivery
-    if delivery.destination == SEARCHABLE and any((name, place) in rest.posts for place in worker.search_in):
+    names = {FALLBACK, ESCALATION} if name in {FALLBACK, ESCALATION} else {name}
+    found = any((each, place) in rest.posts for each in names for place in worker.search_in)
+    if delivery.destination == SEARCHABLE and found:
         yield f"{attempt} looks {name} up and finds it posted", _goes_on(rest, worker, "record")
         return
     system = (name, str(delivery.attempts[-1].place))

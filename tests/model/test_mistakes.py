@@ -23,6 +23,9 @@ SOONEST: Final[Mapping[str, str]] = {
     "a redrive does not wait for the fallback": "a worker that records too late",
     "what was sent is dropped when the claim has passed on": "an escalation",
     "doubt does not settle before the next attempt": "a resend",
+    "a fallback does not search for the message of an escalation in doubt": (
+        "an escalation and a mail that comes back"
+    ),
     "a failure has no fallback": "lost messages and a slow sweep",
     "a mail that came back has no second fallback": "a mail that comes back twice",
     "a fallback is redriven for a channel that has delivered": "a worker that records too late",

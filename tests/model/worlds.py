@@ -29,7 +29,9 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "a bot with callbacks about takes": world("slack", fallback=None, calls_back=True, take=1, release=1),
         "an escalation": world("slack", fallback="email", escalates=True, take=1, release=1, fault=1),
         "an escalation that Slack posts": world("email", fallback="slack", escalates=True, take=1, fault=1, crash=1),
-        "an escalation and a mail that comes back": world("email", fallback="slack", escalates=True, bounce=1, take=1),
+        "an escalation and a mail that comes back": world(
+            "email", fallback="slack", escalates=True, bounce=1, fault=1, take=1
+        ),
         "a take during doubt": world("slack", fallback="email", take=1, fault=1, crash=1, duplicate=1, redrive=1),
         "two channels": world("slack", "email", fallback="teams", fault=1, redrive=1, bounce=1),
         "a request that expires": world("slack", fallback="email", calls_back=True, fault=1, crash=1, expire=1),
