@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
-from assistance.domain.transitions import is_expected, sent, tell, wanted, with_delivery
+from assistance.domain.transitions import escalated_again, is_expected, sent, tell, wanted, with_delivery
 
 ESCALATION: Final = "escalation"
 
@@ -41,12 +41,9 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Rec
     taken = record.taken
     if taken is None or taken.id != take_id:
         return record
-    record = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
-    escalation = record.delivery(ESCALATION)
-    if escalation in record.unfinished:
-        # A consumer may have dropped the escalation's message because somebody had taken the request. Publish it again.
-        record = wanted(record, escalation, now)
-    return _told(record, Handled(Handling.RELEASED, by, via, record.status, now))
+    released = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
+    after = escalated_again(record, released, now)
+    return _told(after, Handled(Handling.RELEASED, by, via, after.status, now))
 
 
 def escalate(record: Record, *, now: int) -> Record:

@@ -114,7 +114,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
     others = tuple(each for each in delivery.attempts if each.id != attempt)
     after = replace(delivery, attempts=(*others, done), locked_until=0, due_at=None, waiting_for=None, alone=False)
     watched = record.watched or record.escalate_at is not None
-    return _ended(replace(with_delivery(record, after), watched=watched), now)
+    return _ended(escalated_again(record, replace(with_delivery(record, after), watched=watched), now), now)
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due: int, alone: bool = False) -> Record:
@@ -309,7 +309,7 @@ def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: 
         errors = [attempt.error for attempt in failed.attempts if attempt.lasting is Outcome.FAILED]
         cause = StandsInFor(failed.destination, errors[-1] or "")
         record = wanted(record, replace(fallback, cause=cause), now)
-    return _ended(record, now)
+    return _ended(escalated_again(before, record, now), now)
 
 
 def _ended(record: Record, now: int) -> Record:
@@ -347,6 +347,15 @@ def wanted(record: Record, delivery: Delivery, now: int) -> Record:
     Attempts that were made before do not count towards the limit of attempts.
     """
     return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
+
+
+def escalated_again(before: Record, record: Record, now: int) -> Record:
+    """The record with its escalation in the outbox, if the escalation is needed again since `before`.
+
+    A consumer may have dropped its message, because somebody had taken the request or it was not delivered.
+    """
+    escalation = next((each for each in record.unfinished if each.kind is Kind.ESCALATION), None)
+    return wanted(record, escalation, now) if escalation and not before.wants_escalation else record
 
 
 def _marked_unneeded(record: Record, delivery: Delivery, now: int) -> Record:
