@@ -10,7 +10,7 @@ _TAKES: Final = ("take", "release", "escalate", "erase")
 
 
 def core_of(transitions_: ModuleType = transitions, takes_: ModuleType = takes) -> ModuleType:
-    """All functions of these two modules."""
+    """A module with all functions of these two. Give copies of the modules to check changed code."""
     if transitions_ is not transitions:
         takes_ = _based_on(transitions_)
     core = ModuleType("core")
@@ -19,7 +19,7 @@ def core_of(transitions_: ModuleType = transitions, takes_: ModuleType = takes) 
 
 
 def _based_on(transitions_: ModuleType) -> ModuleType:
-    """A copy of the module of takes that calls these transitions."""
+    """A copy of the module of takes that calls the functions of `transitions_`."""
     copied = ModuleType(takes.__name__)
     exec(compile(Path(str(takes.__file__)).read_text("utf-8"), str(takes.__file__), "exec"), vars(copied))  # noqa: S102 # our own
     same = {name for name, value in vars(takes).items() if value is vars(transitions).get(name, vars(copied))}

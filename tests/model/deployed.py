@@ -42,7 +42,7 @@ from tests.model.stage import OVERDUE_MS, Stage
 from tests.model.world import ATTEMPTS
 
 SLACK: Final = {"A": "C0ASSIST", "B": "C0OTHER"}
-"""The Slack channels where it posts, by their names in the model."""
+"""The ids of the Slack channels where the consumer posts, by their names in the model."""
 ENVIRONMENT: Final = {
     "RETRY_ATTEMPTS": str(ATTEMPTS),
     "RETRY_FIRST_DELAY": "0",
@@ -54,7 +54,7 @@ ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Consuming:
-    """A running invocation of a consumer: its message, where it posts, and the id of its attempt."""
+    """A running invocation of a consumer: its message, the id of its attempt, and `place`, where it posts: A or B."""
 
     invocation: Invocation
     destination: Destination
@@ -72,7 +72,7 @@ class Deployed(Stage):
         self.published: tuple[Entry, ...] = ()
         """The entries that the running producer has published."""
         self.returning = list[tuple[str, Invocation]]()
-        """The bounced mails without a dead letter yet, by SES's id."""
+        """Each bounced mail whose dead letter is not written yet: SES's id, and the invocation that will write it."""
         self.place = "A"
         """The Slack channel to which the currently deployed functions post."""
         self._gates = gates
@@ -90,17 +90,17 @@ class Deployed(Stage):
     # --- publishing ----------------------------------------------------------------------------------------------
 
     def publish_the_request(self, *, lost: bool = False, dies_before: bool = False) -> None:
-        """The producer gets the stream record of the request, and publishes it."""
+        """The producer publishes the request. `lost`: SNS loses it. `dies_before`: it dies before it marks it."""
         producer = self._publishing(REQUEST, lost=lost)
         self._marking(producer, dies_before=dies_before)
 
     def publish(self, *, lost: bool = False) -> None:
-        """The producer gets the newest stream record of the request's record, and publishes its outbox entries."""
+        """The producer publishes the outbox entries in the record's newest stream record. `lost`: SNS loses them."""
         self.published = self.record.outbox
         self._producer = self._publishing(RECORD, lost=lost)
 
     def mark(self, *, dies_before: bool = False) -> None:
-        """The producer removes the entries that it has published from the record's outbox."""
+        """The producer takes published entries out of the record's outbox. `dies_before`: it dies before that."""
         assert self._producer
         self._marking(self._producer, dies_before=dies_before)
         self._producer, self.published = None, ()
@@ -124,7 +124,7 @@ class Deployed(Stage):
     # --- consuming -----------------------------------------------------------------------------------------------
 
     def receive(self, destination: Destination, name: str, worker: str, remaining_ms: int) -> None:
-        """A consumer receives a message, and locks the delivery unless that is refused."""
+        """The consumer `worker` receives the message of delivery `name`, and tries to lock the delivery."""
         # Each invocation is a new instance. An hour may pass during a call, and its receiver would then count as slow.
         importlib.import_module("callback_consumer.handler").receivers.cache_clear()
         message, cloud = self.waiting(destination)[name][0], self.system.cloud
@@ -147,19 +147,19 @@ class Deployed(Stage):
         self._conclude(worker)
 
     def go_on(self, worker: str, then: Then = passes) -> None:
-        """The consumer makes its next call, or `then` happens instead."""
+        """Let the worker make its next call. `then` decides what happens to the call."""
         self._settle_in(self.workers[worker].place)
         self.workers[worker].invocation.go_on(then)
         self._conclude(worker)
 
     def search_history(self, worker: str) -> None:
-        """The consumer searches Slack's history for earlier posts, if that is its next call."""
+        """Let the worker search Slack's history for earlier posts, if that is its next call."""
         self._settle_in(self.workers[worker].place)
         while self.workers[worker].invocation.gate == SEARCH:
             self.workers[worker].invocation.go_on()
 
     def _conclude(self, worker: str) -> None:
-        """After the invocation has ended, SQS deletes the message or delivers it again."""
+        """If the worker's invocation has ended, let SQS delete its message, unless it was killed or reported that."""
         consuming = self.workers[worker]
         invocation, message = consuming.invocation, consuming.message
         if invocation.gate:
@@ -181,7 +181,7 @@ class Deployed(Stage):
     # --- providers and people ------------------------------------------------------------------------------------
 
     def refusal(self, destination: Destination, *, for_good: bool) -> Then:
-        """The provider refuses the message, so that it is certainly not sent."""
+        """Return the `then` of a send that the provider refuses, for good or for now, so that nothing is sent."""
         if destination == Channel.SLACK and for_good:
             self.system.slack.fail("error", error="is_archived", method="chat.postMessage", times=1)
             return passes
@@ -190,14 +190,14 @@ class Deployed(Stage):
         return fails(Kind.TIMEOUT_BEFORE if destination == Channel.EMAIL else Kind.REFUSED)
 
     def rate_limit(self, destination: Destination) -> Then:
-        """The provider responds with a rate limit."""
+        """Return the `then` of a send to which the provider responds with a rate limit."""
         if destination == Channel.SLACK:
             self.system.slack.fail("rate_limited", method="chat.postMessage", times=1)
             return passes
         return fails(Kind.REFUSED) if destination == Channel.EMAIL else _limits_the_rate
 
     def is_slow(self, name: str) -> Then:
-        """The provider will accept the message later, when nobody waits for its response any more."""
+        """Return the `then` of a send that times out, and whose message arrives later: at `arrive`."""
 
         def then(call: Call, errors: Errors) -> None:
             self._late.append((name, call))
@@ -206,19 +206,19 @@ class Deployed(Stage):
         return then
 
     def arrive(self, name: str) -> None:
-        """The slow message arrives."""
+        """Let the slow message of the delivery `name` arrive."""
         late = next(each for each in self._late if each[0] == name)
         self._late.remove(late)
         late[1]()
 
     @staticmethod
     def _settle_in(place: str) -> None:
-        """The settings of the invocation that continues: an instance keeps the settings that it was deployed with."""
+        """Set what the invocation that continues had been deployed with: the Slack channel `place`."""
         os.environ["SLACK_CHANNEL"] = SLACK[place]
         slack_settings.cache_clear()
 
     def come_back(self, delivery: str, number: int) -> None:
-        """The email feedback function gets SES's bounce event about that attempt's mail, and records the bounce."""
+        """The email feedback function records a bounce: of the mail that attempt `number` of the delivery sent."""
         mail = self._mail(delivery, number)
         event = sns_event(json.dumps(example("bounce", self.id, mail)))
         invocation = Invocation(self._gates, partial(self.system.cloud.handler("email_feedback"), event, Context()))
@@ -231,7 +231,7 @@ class Deployed(Stage):
             self._check_ended(invocation)
 
     def dead_letter_the_return(self, delivery: str, number: int, then: Then = passes) -> None:
-        """The email feedback function writes the dead letter, or `then` happens instead."""
+        """Let the email feedback function write that mail's dead letter. `then` decides what happens to the call."""
         mail = self._mail(delivery, number)
         found = next(each for each in self.returning if each[0] == mail)
         self.returning.remove(found)
@@ -250,7 +250,7 @@ def _limits_the_rate(call: Call, errors: Errors) -> None:
 
 @contextmanager
 def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterator[tuple[System, Memory, Gates]]:
-    """The functions, deployed with these routes."""
+    """The system, its AWS, and the gates of its calls. `routes`: the channels and the fallback of each topic."""
     gates = Gates()
     given = {topic: {"channels": channels, "fallback": fallback} for topic, (channels, fallback) in routes.items()}
     with ExitStack() as stack:

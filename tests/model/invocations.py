@@ -16,7 +16,7 @@ from tests.recorded_calls import meanwhile
 
 Errors: TypeAlias = Callable[[Kind], Exception]
 Then: TypeAlias = Callable[[Call, Errors], Any]
-"""Makes the call or not, and returns its response or raises an error."""
+"""Decides what happens to a call: makes it or not, and returns its response or raises an error."""
 
 PUT: Final = "dynamodb.PutItem"
 MARK: Final = "dynamodb.UpdateItem"
@@ -29,17 +29,17 @@ _PATIENCE_SECONDS: Final = 60
 
 
 def passes(call: Call, errors: Errors) -> Any:  # noqa: ANN401
-    """The call is made."""
+    """Make the call."""
     return call()
 
 
 def dies(call: Call, errors: Errors) -> Any:  # noqa: ANN401
-    """The process is killed before the call."""
+    """Kill the process before the call."""
     raise Crash
 
 
 def fails(kind: Kind) -> Then:
-    """The call has no effect, and fails in this way."""
+    """Return a `Then` that does not make the call, and raises the error of this kind."""
 
     def then(call: Call, errors: Errors) -> Any:  # noqa: ANN401
         raise errors(kind)
@@ -48,7 +48,7 @@ def fails(kind: Kind) -> Then:
 
 
 def loses_the_answer(call: Call, errors: Errors) -> Any:  # noqa: ANN401
-    """The call is made, and its response is lost."""
+    """Make the call, and lose its response."""
     call()
     raise errors(Kind.TIMEOUT_AFTER)
 
@@ -99,7 +99,7 @@ class Invocation:
         self._arrivals.put(None)
 
     def meets(self, name: str, call: Call, errors: Errors) -> Any:  # noqa: ANN401
-        """Wait before the call, and then make it as the trace says."""
+        """Make the call. Before a call in `GATES`, wait for `go_on`, whose `then` decides what happens to the call."""
         if self._dead:
             raise Crash
         if name not in GATES:

@@ -184,9 +184,9 @@ def changed(module: ModuleType, source: str) -> Iterator[ModuleType]:
 
 @contextmanager
 def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
-    """Give the real classes the wrong properties.
+    """Give the real classes the properties and methods of the changed module's classes within the context.
 
-    Instances of copied classes would not equal those of the real ones.
+    Instances of the changed classes themselves would not equal those of the real ones.
     """
     right: dict[tuple[object, str], object] = {}
     for name, wrong_class in vars(wrong_module).items():
@@ -211,6 +211,6 @@ def _properties_of(wrong_module: ModuleType) -> Iterator[None]:
 
 
 def _of_record(function: Callable[..., Any]) -> FunctionType:
-    """The function with the real module's globals."""
+    """A copy of the function that uses the globals of the real module `record`."""
     code: CodeType = function.__code__
     return FunctionType(code, vars(record))

@@ -41,7 +41,7 @@ class Mutant(NamedTuple):
 
 
 def mutants(module: ModuleType, functions: Collection[str] = ()) -> Iterator[Mutant]:
-    """Every change to the module, or to these functions of it."""
+    """Every small change to the module, or only to the functions with these names."""
     tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
     # The model checker uses the real classes, so changes to decorators and defaults of classes have no effect.
     defaults = {
@@ -67,7 +67,7 @@ def mutants(module: ModuleType, functions: Collection[str] = ()) -> Iterator[Mut
 
 
 def _functions_around(tree: ast.AST) -> dict[int, str]:
-    """The name of the function that each node belongs to, by the node's `id`."""
+    """For the Python `id` of each node in a function, the function's name."""
     functions = (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))
     return {id(part): function.name for function in functions for part in ast.walk(function)}
 
@@ -114,7 +114,7 @@ def _put(tree: ast.AST, target: ast.AST, new: ast.AST) -> None:
 
 
 class Noticed(NamedTuple):
-    """What detects a mutant: the name of a unit test or of a world of the model checker, or None."""
+    """A mutant, and `by` what it is detected: the name of a unit test or of a world of the model checker, or None."""
 
     mutant: str
     by: str | None
@@ -138,7 +138,7 @@ def noticed(mutant: Mutant) -> Noticed:
 
 
 def _failing_test(core: ModuleType) -> str | None:
-    """The first unit test that fails if it calls these functions."""
+    """The name of the first unit test that fails if it calls the functions of `core`; None if none fails."""
     real = vars(core_of())
     for module in (test_record, test_transitions, test_takes):
         right = {name: value for name, value in vars(module).items() if name in real and real[name] is value}
@@ -156,7 +156,7 @@ def _failing_test(core: ModuleType) -> str | None:
 
 
 def mutants_of(functions: Collection[str] = ()) -> list[Mutant]:
-    """Every change to the domain, or to these functions of it: a `ValueError` names those without any."""
+    """Every small change to the domain, or only to these functions. Raises `ValueError` if one allows no change."""
     every = [mutant for module in (record, transitions, takes) for mutant in mutants(module, functions)]
     if unknown := set(functions) - {mutant.function for mutant in every}:
         raise ValueError(f"nothing to change in: {', '.join(sorted(unknown))}")

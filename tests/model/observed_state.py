@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     """The messages that people have received, with repetitions."""
 
     def differences(self, real: "Seen") -> list[str]:
-        """The parts in which the two states differ."""
+        """Describe each part in which this state of the model differs from the state of the real system."""
         pairs = zip(self._fields, self, real, strict=True)
         return [
             f"{name}:\n  model: {_other(mine, its)}\n  real:  {_other(its, mine)}"
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
 
 
 def _other(these: object, those: object) -> object:
-    """The parts that only the first has, or all of its parts if the two differ by their order or their number."""
+    """The members of `these` that `those` lack, or all of them if the two differ only by their order or number."""
     if isinstance(these, tuple) and isinstance(those, tuple):
         return [each for each in these if each not in those] or these
     return these
@@ -87,7 +87,7 @@ def post_of(record: Record, name: str, place: str) -> str:
 
 
 def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
-    """The state of AWS, of the invocations and of the providers. `model`: tells which locks a running worker holds."""
+    """The state of the real system. `model`: the world after the same steps, which tells which locks workers hold."""
     stored = real.stored
     names = {consuming.attempt: worker for worker, consuming in real.workers.items()}
     renamed = tuple(_renamed(each, real.now, names) for each in stored.record.deliveries)
@@ -109,7 +109,7 @@ def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
 
 
 def _renamed(delivery: Delivery, now: int, names: Mapping[str, str]) -> Delivery:
-    """The delivery with the model's names for places and workers, and with its two times of a lock."""
+    """The delivery with the model's names for places and workers (`names`), and its lock's end as 0 or `LOCKED`."""
     attempts = tuple(
         replace(each, id=names.get(each.id, each.id), place=_PLACES.get(each.place or "")) for each in delivery.attempts
     )
@@ -122,10 +122,7 @@ def _names(real: Deployed, queues: Iterable[str]) -> tuple[str, ...]:
 
 
 def _posts(real: Deployed, record: Record) -> Counter[str]:
-    """All messages that have arrived.
-
-    Each has the name of its delivery, if the provider knows more than the destination.
-    """
+    """The number of arrived messages, by the delivery, on Slack also by its channel. All mails count together."""
     ends = {
         f"{real.id}_{each.cause.status}_{each.cause.at}": each.name
         for each in record.deliveries
@@ -142,9 +139,9 @@ def _posts(real: Deployed, record: Record) -> Counter[str]:
 
 
 def _deliveries(record: Record, *, expired: bool) -> tuple[Delivery, ...]:
-    """The deliveries without the parts that have different names in the model and in the real system.
+    """The record's deliveries without the parts that differ by name between the model and the real system.
 
-    No lock lasts longer than the request, but in the model each lock ends separately.
+    `expired`: also without locks. No real lock lasts longer than the request, but in the model each ends separately.
     """
     return tuple(
         replace(
@@ -162,10 +159,7 @@ def _attempt(delivery: Delivery, attempt: Attempt) -> Attempt:
 
 
 def _outbox(record: Record, published: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The outbox.
-
-    The only part of its times that is kept: whether a producer has published the entry, or an older one.
-    """
+    """The outbox. An entry's time is 1 if the producer has published an older entry for the delivery, else 0."""
     older = {entry.delivery for entry in published if entry not in record.outbox}
     entries = (Entry(entry.delivery, int(entry.delivery in older)) for entry in record.outbox)
     return tuple(sorted(entries, key=attrgetter("delivery")))

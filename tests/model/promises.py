@@ -41,7 +41,7 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
 
 
 def _broken_by_calls(before: Record, step: str) -> str | None:
-    """The bot gets the last callback of each series of callbacks."""
+    """Check that the bot gets the latest callback about final statuses, the latest about takes, and no older one."""
     overtaken = [callback.name for series in _series(before) for callback in series[:-1]]
     if any(step.endswith(f"claims {name}") for name in overtaken):
         return "a worker claims a callback although a later one exists"
@@ -52,7 +52,7 @@ def _broken_by_calls(before: Record, step: str) -> str | None:
 
 
 def _broken_by_erasure(before: Record, after: Record, step: str) -> str | None:
-    """An erased request stays erased, gets no fallback, and is not escalated."""
+    """Check that an erased request stays erased, gets no fallback, and is not escalated."""
     if before.erased_at is None:
         return None
     if after.erased_at is None:
@@ -64,10 +64,7 @@ def _broken_by_erasure(before: Record, after: Record, step: str) -> str | None:
 
 
 def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
-    """A delivery that is started a second time has all its attempts again.
-
-    Nothing waits for a delivery that nobody sends.
-    """
+    """Check that a delivery that the step starts again has all its attempts, and does not count as being sent."""
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
@@ -92,7 +89,7 @@ def _is_unreached(record: Record, channel: str) -> bool:
 
 
 def _broken_by_takes(before: Record, after: Record, step: str) -> str | None:
-    """The first person takes a request, and a taken request is not escalated."""
+    """Check that nobody takes a request from its taker, and that no taken request is escalated."""
     had, has = _holder(before), _holder(after)
     if [take.id for take in after.takes[: len(before.takes)]] != [take.id for take in before.takes]:
         return "a take is gone"
@@ -121,7 +118,7 @@ def _series(record: Record) -> tuple[list[Delivery], list[Delivery]]:
 
 
 def _broken_by_callbacks(before: Record, after: Record) -> str | None:
-    """The bot gets a callback about each final status that differs from the last reported one, and no other."""
+    """Check that the step adds a callback exactly if it ends the request with another status than last reported."""
     earlier, later = (_callback_statuses(record) for record in (before, after))
     if not after.calls_back:
         return "a bot without a callback_url gets a callback" if later else None
@@ -173,7 +170,7 @@ def _of_request(record: Record) -> list[Delivery]:
 
 
 def _status(record: Record) -> Status:
-    """Compute the request's status."""
+    """The request's status, computed from the attempts alone."""
     reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
     mine = _of_request(record)
     if reached.issuperset(record.channels) or (mine[-1].name == FALLBACK and record.fallback in reached):
@@ -215,7 +212,7 @@ def broken(world: World, memory: Memory) -> str | None:
 
 
 def _broken_by_record(record: Record) -> str | None:
-    """The record's properties agree with its attempts."""
+    """Check that the record's properties agree with its attempts."""
     if record.status is not _status(record):
         return f"the status is {record.status}, not {_status(record)}"
     if [delivery.name for delivery in record.pending] != _pending(record):
@@ -240,7 +237,7 @@ def _wants_escalation(record: Record) -> bool:
 
 
 def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
-    """A person has used the button or link of these messages, so they are not sent again unless they bounce."""
+    """Check that deliveries by whose message a person took the request (`seen`) count as delivered or bounced."""
     for name in seen:
         delivery = record.delivery(name)
         if delivery and not _arrived(delivery) and all(each.returned_at is None for each in delivery.attempts):
@@ -249,7 +246,7 @@ def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:
 
 
 def _broken_by_fallback(record: Record) -> str | None:
-    """There is a fallback exactly if a channel of the request has failed. An erased request gets none."""
+    """Check that there is a fallback only if a channel has failed, and always if a request fails that is not erased."""
     failed = any(_has_failed(delivery) for delivery in _of_request(record) if delivery.name != FALLBACK)
     if record.delivery(FALLBACK) and not (failed and record.fallback):
         return "there is a fallback although no channel has failed"
@@ -275,7 +272,7 @@ def _doubts(delivery: Delivery) -> list[Attempt]:
 
 
 def _broken_by_late_writes(record: Record, core: Memory) -> str | None:
-    """Late and unknown events change nothing, in any state."""
+    """Check that late, repeated and unknown events do not change the record, and which resends it allows."""
     for delivery in record.deliveries:
         name = delivery.name
         late = (

@@ -19,12 +19,12 @@ from tests.model.world import ATTEMPTS, LOCKED, World, canonical
 _TICK_MS: Final = 10
 _PAUSE_MS: Final = 3_000
 _MOMENT_MS: Final = 2_000
-"""Longer than all steps of a sequence take together that should happen at the same time."""
+"""Longer than steps of a sequence that should happen at the same time take together."""
 _NOW_AND_THEN: Final = 0.15
 _SWEEPS: Final = "a sweep finds "
 _PUBLISHES: Final = ("the producer publishes", "the producer marks")
 _EXPIRES: Final = "the request expires"
-"""Taken late in a sequence, so that more steps happen before."""
+"""A step that is mostly left out when it could be drawn, so that many steps come before it."""
 _SINGLE: Final = ", to send it alone"
 
 
@@ -33,7 +33,10 @@ class Disagreement(AssertionError):
 
 
 def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int = 50) -> list[str]:
-    """Draw a sequence of at most `most` steps, and take it in both. Returns it. Raises `Disagreement`."""
+    """Draw at most `most` steps, and take each in the model and in the real system. Returns their names.
+
+    Raises `Disagreement` after the first step after which the two differ.
+    """
     world, path = canonical(start, memory), list[str]()
     try:
         while len(path) < most and (possible := list(_possible(world, real, memory, draw))):
@@ -53,7 +56,7 @@ def replay(start: World, real: Deployed, memory: Memory, draw: Random, most: int
 
 
 def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Iterator[Step]:
-    """All steps that real time allows next, and sometimes also steps that change nothing."""
+    """All steps that real time allows next, and at random also steps that change nothing."""
     # For these steps the time when the lock ends is already known.
     is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
     for step, after in steps(world, memory):
@@ -75,7 +78,7 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
 
 
 def _comes_in_turn(step: str, locks: Mapping[str, int], *, is_ending: bool) -> bool:
-    """Whether real time allows the step, and it is no part of another step. Locks end one after the other."""
+    """Whether the step may be drawn: it is no part of another step, and no end of one of several locks that end now."""
     if step.startswith(_SWEEPS) or step.endswith(_SINGLE):
         return False
     ends = next((ends for name, ends in locks.items() if step.startswith(f"the lock on {name} ends")), None)
@@ -83,7 +86,7 @@ def _comes_in_turn(step: str, locks: Mapping[str, int], *, is_ending: bool) -> b
 
 
 def _swept(world: World, memory: Memory) -> World:
-    """The world after a run of the reconciler, which takes one step after the other until none is left."""
+    """The world after a run of the reconciler: after all steps of it that are possible, one after the other."""
     return _while(world, memory, lambda step: step.startswith(_SWEEPS))
 
 

@@ -8,7 +8,7 @@ from assistance.domain.record import Record
 
 Result = TypeVar("Result")
 MOST = 100_000
-"""Results of one function to keep. Otherwise they would take more room than the states of a long walk."""
+"""Maximum results to cache for a function. More would take more memory than the states of a long check."""
 
 
 class Memory:

@@ -14,8 +14,8 @@ from tests.model.world import digest_of
 from tests.model.worlds import HUGE
 
 MOST: Final = int(os.environ.get("SOAK_STATES", "10_000_000"))
-"""States of one world: each takes some 400 bytes. A walk that is cut there has checked every promise in each of these
-states, but not that they can end."""
+"""Maximum states to visit of a world, at some 400 bytes each. A check that stops there has checked each invariant in
+these states, but not that each of them can lead to a finished state."""
 SECONDS: Final = 5
 NAMES: Final = tuple(HUGE)
 
@@ -24,7 +24,7 @@ _found, _waiting = (multiprocessing.RawArray("q", len(NAMES)) for _ in range(2))
 
 
 def walked(number: int) -> tuple[int, Walk]:
-    """Check that world, in a separate process."""
+    """Check the huge world with this number, in a separate process. Returns the number and the result."""
 
     def report_progress(found: int, waiting: int) -> None:
         _found[number], _waiting[number] = found, waiting
@@ -33,7 +33,7 @@ def walked(number: int) -> tuple[int, Walk]:
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process, but only the parent handles it and ends the others."""
+    """Ignore Ctrl-C in this process: the parent, which gets it too, ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -70,7 +70,7 @@ def _results(walks: "IMapIterator[tuple[int, Walk]]") -> bool:
 
 
 def main() -> int:
-    """Check every huge world."""
+    """Check every huge world. Returns the exit status: 0 if all invariants hold, else 1; 130 after Ctrl-C."""
     # Forked processes share the arrays.
     context = multiprocessing.get_context("fork")
     with context.Pool(initializer=_ignore_interrupts, maxtasksperchild=1) as pool:

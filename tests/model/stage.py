@@ -25,7 +25,7 @@ class Stage:
     """The stored request, its queue messages, and the time."""
 
     def __init__(self, system: System, aws: Memory, topic: str, *, calls_back: bool) -> None:
-        """Delete everything else, and accept a request with that topic."""
+        """Empty the system, and accept a request with that topic. `calls_back`: it has a callback URL."""
         self.system = system
         self._aws = aws
         self._in_flight = set[str]()
@@ -39,11 +39,11 @@ class Stage:
 
     @property
     def now(self) -> int:
-        """In milliseconds since 1970."""
+        """The current time, in milliseconds since 1970."""
         return int(START.timestamp() * 1_000) + self._passed_ms
 
     def pass_by(self, ms: int) -> None:
-        """Let time pass."""
+        """Let `ms` milliseconds pass."""
         self._passed_ms += ms
         self.system.traveller.move_to(START + timedelta(milliseconds=self._passed_ms))
 
@@ -66,11 +66,11 @@ class Stage:
 
     @property
     def locks(self) -> dict[str, int]:
-        """The time when each lock ends, by delivery."""
+        """The time when each current lock ends, in milliseconds since 1970, by the delivery's name."""
         return {each.name: each.locked_until for each in self.record.deliveries if each.is_locked(self.now)}
 
     def locks_hold(self, ms: int) -> bool:
-        """Whether no lock ends within that time."""
+        """Whether no lock ends within the next `ms` milliseconds."""
         return all(ends > self.now + ms for ends in self.locks.values())
 
     @property
@@ -80,7 +80,7 @@ class Stage:
         return max((self.now, *waiting)) - self.now + OVERDUE_MS + TICK_MS
 
     def sweep(self, *, publishes: bool) -> None:
-        """Call the reconciler after that time. If it publishes too, the time exceeds its grace period."""
+        """Let `until_overdue` pass, and call the reconciler. `publishes`: it also publishes the outbox."""
         reconciler = importlib.import_module("reconciler.handler")
         outbox = replace(reconciler.outbox(), grace=timedelta(seconds=1) if publishes else timedelta(days=100))
         self.pass_by(self.until_overdue)
@@ -103,17 +103,17 @@ class Stage:
         return self._aws.sqs.queues[queue].messages
 
     def repeat(self, destination: Destination, name: str) -> None:
-        """SQS delivers a message one more time than it was sent."""
+        """SQS delivers the message of the delivery `name` once more."""
         self._put(destination, self.waiting(destination)[name][0].body)
 
     def lose(self, destination: Destination, name: str) -> None:
-        """SQS moves a message to the dead-letter queue, as it does after too many receives."""
+        """SQS moves the message of the delivery `name` to the dead-letter queue, as after too many receives."""
         message = self.waiting(destination)[name][0]
         self._queue(destination).remove(message)
         self._put(f"{destination}-dlq", message.body)
 
     def redrive(self, destination: Destination, name: str) -> None:
-        """An operator moves a dead letter back."""
+        """An operator moves the dead letter of the delivery `name` back to its queue."""
         letter = self.waiting(f"{destination}-dlq")[name][0]
         self._queue(f"{destination}-dlq").remove(letter)
         self._put(destination, unwrapped(letter.body))

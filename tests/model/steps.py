@@ -107,7 +107,7 @@ def _claiming(world: World, name: str, core: Memory) -> Iterator[Step]:
 
 
 def _goes_on(world: World, worker: Worker, step: str, **changes: Any) -> World:  # noqa: ANN401
-    """The world after the worker has gone on to that step."""
+    """Add the worker to the world, which lacks it, with `step` as its next action and with these changes."""
     return world._replace(workers=_plus(world.workers, worker._replace(step=step, **changes)))
 
 
@@ -353,7 +353,10 @@ def _is_lost(world: World, delivery: Delivery) -> bool:
 
 
 def _back(rest: World, worker: Worker, *, excused: bool = False) -> World:
-    """The worker was killed: its message comes again, and its lock stays until it expires."""
+    """The world after the worker was killed: its message comes again, and its lock stays until it expires.
+
+    `rest`: the world without the worker. `excused`: the message may have been sent, so it may arrive once more.
+    """
     back = rest._replace(queue=_plus(rest.queue, worker.delivery))
     if worker.step in {"record", "failed"} or excused:
         back = back._replace(sure=False)

@@ -25,7 +25,7 @@ _IN_DOUBT: Final = fails(Kind.TIMEOUT_AFTER)
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A step to take: the worlds before and after it, and the delivery in its name. `draw` chooses durations."""
+    """A step to take: the worlds before and after it, and `name`, the delivery that it names. `draw`: for durations."""
 
     real: Deployed
     before: World
@@ -58,7 +58,7 @@ class Taken:
         self.real.receive(self.destination, self.name, worker, remaining_ms=self.draw.randrange(1_000, 900_000))
 
     def send(self, *thens: Then) -> None:
-        """The worker searches for earlier posts if it has to, and makes its next calls."""
+        """Let the worker search for earlier posts if it has to, and then make a call for each of `thens`."""
         worker = self.worker
         self.real.search_history(worker)
         for then in thens:
@@ -135,7 +135,7 @@ _PATTERNS: Final = {
 
 
 def kind_of(step: str) -> tuple[str, str]:
-    """The kind of the step, and the delivery that its name contains first."""
+    """The step's kind, a key of `ACTS`, and the first delivery that the step names; "" if it names none."""
     acts = [(kind, found) for kind, pattern in _PATTERNS.items() if (found := pattern.fullmatch(step))]
     assert len(acts) == 1, f"the step has {len(acts)} acts: {step}"
     [(kind, found)] = acts
@@ -143,6 +143,6 @@ def kind_of(step: str) -> tuple[str, str]:
 
 
 def take(step: str, real: Deployed, before: World, after: World, draw: Random) -> None:
-    """Take the step in the real system."""
+    """Take the step in the real system. `before`, `after`: the model's worlds around it."""
     kind, name = kind_of(step)
     ACTS[kind](Taken(real, before, after, name, draw))

@@ -17,7 +17,7 @@ from tests.model.worlds import HUGE, SMALL
 
 @contextmanager
 def soaking(states: int) -> Iterator["subprocess.Popen[str]"]:
-    """A process that runs the soak with that many states of each world."""
+    """A process that runs the program of `make soak` with at most `states` states of each world."""
     command = [sys.executable, "-m", "tests.model.soak"]
     environment = {**os.environ, "PYTHONPATH": "functions", "SOAK_STATES": str(states)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:

@@ -31,7 +31,7 @@ Paths: TypeAlias = Callable[[str], list[list[str]]]
 
 @pytest.fixture(scope="module")
 def replayed() -> Iterator[Replay]:
-    """Returns a function that replays the sequence of steps that this seed draws for that topic."""
+    """Returns a function that replays the sequence of steps that a seed draws for a topic, and returns the steps."""
     routes = {topic: (start.record.channels, start.record.fallback) for topic, start in TRACED.items()}
     memory = Memory(core_of())
     with deployment(routes) as deployed:
@@ -49,7 +49,7 @@ def replayed() -> Iterator[Replay]:
 
 @pytest.fixture(scope="module")
 def paths(replayed: Replay) -> Paths:
-    """Returns a function that replays all sequences for that topic."""
+    """Returns a function that replays all sequences for a topic, at its first call, and returns them."""
     return cache(lambda topic: [replayed(topic, seed) for seed in range(TRACES)])
 
 

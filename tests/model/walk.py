@@ -66,7 +66,7 @@ def walk(
 
 
 class _Found:
-    """The states found so far, by number, and the step that first reached each."""
+    """The number of each state found so far, and the step and the state from which it was first reached."""
 
     def __init__(self, key: Callable[[World], Hashable]) -> None:
         self.key = key
@@ -77,7 +77,10 @@ class _Found:
         self.sources, self.targets = array("I"), array("I")
 
     def take(self, world: World, came_from: int, step: str) -> tuple[int, bool]:
-        """The number of this state, and whether it is a new one."""
+        """Add the state, unless it is known. `came_from`: the number of the state before `step`.
+
+        Returns the state's number, and whether it is new.
+        """
         number = self.numbers.setdefault(self.key(world), len(self.by_step))
         new = number == len(self.by_step)
         if new:
@@ -86,7 +89,7 @@ class _Found:
         return number, new
 
     def ended(self, number: int, *ending: str) -> Walk:
-        """A result whose path leads to this state and then adds `ending`."""
+        """A result whose path is the steps to the state of this number, and then `ending`."""
         lines, names = list(reversed(ending)), list(self.steps)
         while number > 0:
             lines.append(names[self.by_step[number]])
@@ -94,7 +97,7 @@ class _Found:
         return self.result(*reversed(lines))
 
     def result(self, *path: str, complete: bool = True) -> Walk:
-        """A result with the states and steps so far."""
+        """A result with the numbers of states and steps so far. `path`: the steps to a violation."""
         return Walk(len(self.by_step), len(self.sources), path, complete)
 
 
@@ -131,7 +134,10 @@ def _walk(start: World, memory: Memory, found: _Found, most: int, report_progres
 def _first_that_reaches_none(
     count: int, sources: "array[int]", targets: "array[int]", goals: "array[int]"
 ) -> int | None:
-    """The first state from which no goal can be reached. It is found by going backwards from all goals."""
+    """The first of `count` states from which no goal can be reached; None if there is none. Goes backwards from goals.
+
+    Step number n leads from the state `sources[n]` to `targets[n]`.
+    """
     starts = array("I", bytes(4 * (count + 1)))
     for target in targets:
         starts[target + 1] += 1

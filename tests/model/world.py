@@ -18,14 +18,17 @@ LOCKED: Final = 99
 ATTEMPTS: Final = 2
 """The maximum number of attempts of a delivery."""
 SEARCHABLE: Final = "slack"
-"""The channel whose provider can be asked whether it has a message."""
+"""The channel whose consumer can search for a message that may have arrived."""
 _IDS: Final = ("a", "b")
 """The ids of the workers."""
 RANK: Final = {Status.ACCEPTED: 0, Status.SENDING: 1, Status.RETRYING: 1, Status.FAILED: 2, Status.DELIVERED: 3}
 
 
 class Worker(NamedTuple):
-    """A consumer that has received a message and holds the lock of its delivery. `step`: its next action."""
+    """A consumer that has received a message and claimed the delivery. `step`: its next action.
+
+    `number`: of its attempt. `search_in`: the Slack channels where it first searches for earlier posts.
+    """
 
     delivery: str
     id: str
@@ -59,11 +62,11 @@ class World(NamedTuple):
     """The dead letters that a slow reconciler run has read and not recorded yet."""
     reports: tuple[Report, ...] = ()
     posts: tuple[tuple[str, str], ...] = ()
-    """The messages that people have received: delivery and place."""
+    """The messages that people have received: for each the delivery, and the Slack channel to which it was posted."""
     late: tuple[tuple[str, str], ...] = ()
-    """The messages that a provider has accepted and not posted yet."""
+    """The messages that a slow provider has accepted and not delivered yet, as in `posts`."""
     excused: tuple[str, ...] = ()
-    """Each entry allows its delivery to arrive once more, because its provider can't say whether it has the message."""
+    """The names of deliveries that may arrive once more, because nobody can tell whether their message has arrived."""
     sure: bool = True
     """Whether no attempt had an unknown outcome and no mail bounced."""
     expired: bool = False
@@ -104,21 +107,18 @@ class World(NamedTuple):
 
 
 def unfinished(record: Record) -> tuple[str, ...]:
-    """The deliveries that need a message: those to people, and the last callback of each series."""
+    """Names of unfinished deliveries: those to people, the latest callback about statuses, the latest about takes."""
     last = [callback for callback in record.callbacks if callback is record.series_of(callback)[-1]]
     return tuple(delivery.name for delivery in (*record.unfinished, *last) if delivery.final is None)
 
 
 def has_ended(record: Record) -> bool:
-    """Whether every delivery that needs a message has a final status."""
+    """Whether the request has ended, and no delivery is `unfinished`."""
     return record.has_ended and not unfinished(record)
 
 
 def canonical(world: World, memory: Memory) -> World:
-    """The world without the parts that no transition reads.
-
-    Times, error codes, and ids of attempts without a worker.
-    """
+    """The world without what no transition reads: times, error codes, and ids of attempts without a worker."""
     live = tuple((worker.delivery, worker.id) for worker in world.workers)
     record, marking = memory.once(_canonical)(world.record, live, world.marking, memory)
     return world._replace(record=record, marking=marking)
@@ -137,9 +137,9 @@ def _canonical(
 
 
 def with_workers_in_order(world: World, memory: Memory) -> World:
-    """The same world, in which the workers have their ids in the order of what they do.
+    """The world with the ids of its workers ordered by what each worker does next.
 
-    Two worlds that differ only by which worker has which id behave alike.
+    Two worlds that differ only by which worker has which id behave alike, so they become the same world.
     """
     ordered = sorted(world.workers, key=_without_id)
     ids = {worker.id: new for worker, new in zip(ordered, _IDS, strict=False) if worker.id != new}

@@ -12,7 +12,10 @@ from tests.model.world import World
 def world(
     *channels: str, fallback: str | None, calls_back: bool = False, escalates: bool = False, **troubles: int
 ) -> World:
-    """A request for these channels that was just accepted. `escalates`: the time to take it is already over."""
+    """A request for these channels that was just accepted. `escalates`: the time to take it is already over.
+
+    `troubles`: how often each kind of fault or action may happen, by the field of `World`.
+    """
     escalate_at = 0 if escalates else None
     record = first(Record("sales", 0, 0, channels, fallback, calls_back=calls_back, escalate_at=escalate_at))
     return World(record)._replace(**troubles)  # type: ignore[arg-type]

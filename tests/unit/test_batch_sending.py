@@ -27,7 +27,10 @@ def number_of(outgoing: Outgoing) -> int:
 
 
 class Channel:
-    """A channel that sends several messages together. `sent`: the numbers of the messages in each call of `send`."""
+    """A channel that sends several messages together. `sent`: the numbers of the messages in each call of `send`.
+
+    `raises`: the exceptions of calls of `send`, the last one first. Message 0 always fails.
+    """
 
     def __init__(self, *raises: Exception) -> None:
         self.sent: list[set[int]] = []

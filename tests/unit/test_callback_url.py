@@ -92,7 +92,7 @@ def test_the_ip_addresses_just_outside_special_purpose_networks_are_public(addre
 
 
 def edges() -> Mapping[str, bool]:
-    """The first and last IP address of each network, and the adjacent ones, each with whether it is public."""
+    """Whether each address is public: the first and last of each special-purpose network, and those just outside."""
     addresses = [str(address) for network in SPECIAL for address in (network[0], network[-1])]
     return {address: is_public(address) for address in [*addresses, *NEIGHBOURS]}
 

@@ -33,7 +33,7 @@ def requests() -> Requests:
 
 
 def accepted(requests: Requests, seconds: float = 0, **about: Any) -> str:  # noqa: ANN401
-    """Accept a request that many seconds ago, and return its id."""
+    """Store a request that was accepted `seconds` ago, and return its id. `about`: fields of the request."""
     created_at = timestamp(NOW - timedelta(seconds=seconds))
     members = {"id": str(uuid4()), "topic": "sales", "description": "help", "created_at": created_at, **about}
     request = AssistanceRequest.model_validate(members)

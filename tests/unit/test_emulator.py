@@ -25,7 +25,7 @@ assert "new" in sts._sessions
 
 
 def test_two_processes_of_functions_can_be_started_at_the_same_time() -> None:
-    """The program runs in a process of its own, because it changes MiniStack's modules."""
+    """The test runs its program in a process of its own, because the program changes MiniStack's modules."""
     subprocess.run(
         [sys.executable, "-c", ADDED_MEANWHILE], cwd=ROOT, check=True, env={"PYTHONPATH": f"{ROOT}:functions"}
     )

@@ -32,7 +32,7 @@ FUNCTION = {
 
 @pytest.fixture(autouse=True)
 def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The access keys that the emulator has issued to roles."""
+    """The sessions by access key that the emulator has issued to roles, so that a test can change them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ROOT.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ROOT.secret_key)
     session = {"Arn": ROLE_ARN, "SecretAccessKey": ROLE.secret_key, "SessionToken": ROLE.token}
@@ -42,7 +42,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 class Emulator:
-    """The application behind the signature check. `calls`: the calls that passed the check, with their bodies."""
+    """A fake emulator behind the signature check. `calls`: the calls that passed the check, with their bodies."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Scope, bytes]] = []
@@ -55,7 +55,10 @@ class Emulator:
 
 
 def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], Emulator]:
-    """Make a call. Returns the response, and the emulator with the calls that passed."""
+    """Make a call with a body of these chunks. `gone`: the client disconnects before the end of the body.
+
+    Returns the events of the response, and the emulator with the call if it passed the signature check.
+    """
     emulator = Emulator()
     answered: list[Event] = []
     bodies: Iterator[Event] = iter(

@@ -27,7 +27,7 @@ EVENTS = st.sampled_from(["bounce", "complaint", "reject", "delivery", "send"])
 
 
 def event(name: str) -> dict[str, Any]:
-    """A documented SES event about a mail of this system."""
+    """The example of the SES event `name` in SES's documentation, but about a mail of this system."""
     found = documented(f"ses/{name}")
     found["mail"]["tags"]["request_id"] = ["id"]
     return found
@@ -120,7 +120,7 @@ def test_a_message_with_an_unreadable_receive_count_counts_as_received_for_the_f
 
 @dataclass
 class Sqs:
-    """A fake SQS client for a queue with these attributes and this message."""
+    """A fake SQS client for a queue with these attributes. Hands out the message once."""
 
     attributes: dict[str, Any] = field(default_factory=dict)
     message: dict[str, Any] = field(default_factory=dict)

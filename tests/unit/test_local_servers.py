@@ -115,7 +115,7 @@ def test_a_local_slack_button_click_is_parsed_as_json_with_any_content_type_and_
 
 
 def sent(site: str | None = None, origin: str | None = None, mode: str | None = None) -> dict[str, str]:
-    """The headers with which a browser describes the page that makes a request."""
+    """The headers by which a browser says which page makes a request, and how. None: the header is absent."""
     named = {"Sec-Fetch-Site": site, "Origin": origin, "Sec-Fetch-Mode": mode}
     return {name: value for name, value in named.items() if value is not None}
 

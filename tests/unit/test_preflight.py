@@ -19,7 +19,7 @@ UP = DeployedStack("assistance-production", "UPDATE_COMPLETE", protected=True, r
 
 
 def only_problem(facts: Facts, target: Target = TARGET, **changes: object) -> Problem:
-    """The only problem that the check reports."""
+    """The only problem that the check reports. `changes`: settings of the stage. Fails if there are more or none."""
     (problem,) = problems(CONFIG.model_copy(update=changes), facts, target)
     return problem
 

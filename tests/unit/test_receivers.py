@@ -23,7 +23,7 @@ ROUNDING = 1e-3
 
 @dataclass
 class Instance:
-    """A Lambda instance of the function. Its time passes only while a receiver takes time."""
+    """A Lambda instance of the callback consumer. Its time passes only while a receiver takes time, or by `wait`."""
 
     now: datetime = START
     receivers: Receivers = field(init=False)
@@ -39,7 +39,7 @@ class Instance:
         self.now += timedelta(seconds=seconds)
 
     def call(self, url: str, took: float = 0.1, *, answers: bool = True) -> str:
-        """Call a host. Returns `answered`, `unanswered`, or the code with which the call was postponed."""
+        """Call a host. It takes `took` seconds. Returns `answered`, `unanswered`, or a postponed call's code."""
 
         def post() -> str:
             self.wait(took)
@@ -60,7 +60,7 @@ class Instance:
         return put_off.value.retry_after or 0
 
     def use_up_the_share(self) -> None:
-        """Call one unresponsive host after another, until no slow host is called any more."""
+        """Call one unresponsive host after another, until the instance postpones calls to slow hosts."""
         began = self.seconds
         while self.call(f"https://{self.seconds}.example.net/", DEADLINE_SECONDS, answers=False) == "unanswered":
             assert self.seconds - began <= 2 * BURST_SECONDS + DEADLINE_SECONDS
@@ -83,7 +83,7 @@ def test_the_pause_before_an_unresponsive_callback_host_is_called_again_doubles_
 
 
 def ten_at_once(instance: Instance, urls: Sequence[str], seconds: float) -> None:
-    """Call these URLs in parallel. None of them responds."""
+    """Call these URLs in parallel. None of them responds within `seconds`, after which each call fails."""
 
     def call(*rest: str) -> None:
         def post() -> None:
@@ -333,7 +333,7 @@ def test_slow_hosts_use_a_limited_share_of_the_time_in_any_period(
 
 
 def _side_by_side(instance: Instance, calls: list[Call]) -> None:
-    """Start all calls now. The shortest ends first, so it is made within the call that takes longer."""
+    """Start all calls now; `calls` begins with the shortest. A shorter call is made, and ends, within a longer one."""
     began = instance.now
 
     def call(rest: list[Call]) -> None:

@@ -11,7 +11,7 @@ from local.run_directory import locked, new_log, published
 
 NOBODY = 65_534
 GROUPS = [NOBODY] if os.geteuid() == 0 else [group for group in os.getgroups() if group != os.geteuid()]
-"""Groups that may have other members. A group with the user's own id is the user's private group."""
+"""Groups, usable by this user, that may have other members. A group with the user's own id is private to the user."""
 
 
 def mode(path: Path) -> int:

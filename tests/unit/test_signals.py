@@ -22,7 +22,7 @@ except signals.Stopped as stopped:
     print(stopped)
 """
 IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
-"""As a shell without job control starts `nohup make run &`: SIGINT ignored, and never seen by make."""
+"""A prefix that starts make as `nohup make run &` in a script does: SIGINT and SIGHUP are ignored."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what signals another process catches")

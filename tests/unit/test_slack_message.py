@@ -40,7 +40,7 @@ AT = datetime(2026, 1, 1, 1, tzinfo=UTC)
 
 
 def compose(outgoing: Sequence[Outgoing], **how: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The message, posted an hour after the requests were accepted."""
+    """The Slack message about these requests, posted an hour after they were accepted. `how`: further arguments."""
     return message.compose(outgoing, AT, **how)
 
 
@@ -50,14 +50,14 @@ def digests(outgoing: Sequence[Outgoing], **how: Any) -> Iterator[list[Outgoing]
 
 @dataclass(frozen=True)
 class By:
-    """A take, of which only the name of the person is used."""
+    """A take, with the two fields that messages show: the person's name, and the time in milliseconds since 1970."""
 
     by: str
     at: int = 1_767_256_320_000
 
 
 def texts(part: object) -> Iterator[tuple[str, str]]:
-    """The kind and the text of every text object."""
+    """The kind (`mrkdwn` or `plain_text`) and the text of every text object in a part of a message."""
     if isinstance(part, dict):
         if part.get("type") in {"mrkdwn", "plain_text"}:
             yield part["type"], part["text"]
@@ -69,12 +69,12 @@ def texts(part: object) -> Iterator[tuple[str, str]]:
 
 
 def shown(drawn: Sequence[dict[str, Any]]) -> str:
-    """All text that a person reads."""
+    """All text that a person reads in these blocks."""
     return "\n".join(html.unescape(re.sub(r"<[^|<>]*\|([^<>]*)>", r"\1", text)) for _, text in texts(list(drawn)))
 
 
 def described(drawn: Sequence[dict[str, Any]]) -> str:
-    """The description: the text of the sections with plain text."""
+    """The request's description as these blocks show it: the text of the sections with plain text."""
     return html.unescape(
         "".join(
             it["text"]["text"] for it in drawn if it["type"] == "section" and it.get("text", {}).get("emoji") is False
@@ -214,7 +214,7 @@ def test_digests_contain_every_request_once_completely_and_within_slacks_limits(
 
 
 def divided(drawn: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The entries of a digest, split at its dividers."""
+    """The blocks of each entry of a digest. An entry ends with its fields or its buttons."""
     entries: list[list[dict[str, Any]]] = [[]]
     for block in (each for each in drawn if each["type"] != "divider"):
         before = entries[-1][-1] if entries[-1] else {}

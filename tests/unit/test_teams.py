@@ -36,7 +36,7 @@ def card(outgoing: Outgoing, take_url: str | None = None) -> dict[str, Any]:
 
 
 def texts(outgoing: Outgoing) -> list[str]:
-    """The texts outside of the facts, which Teams shows without links and emphasis. Only the time is formatted."""
+    """The card's texts except its facts and its time. Teams shows them without links and emphasis."""
     blocks = [it for it in card(outgoing)["body"] if it["type"] != "FactSet"]
     [moment] = [block["text"] for block in blocks if block["type"] != "RichTextBlock"]
     assert re.fullmatch(r"\{\{DATE\([-0-9T:]+Z, SHORT\)\}\}, \{\{TIME\([-0-9T:]+Z\)\}\}", moment)
@@ -170,7 +170,10 @@ def test_success_statuses_are_no_failures_and_the_listed_error_statuses_are_fail
 
 @pytest.mark.parametrize("said", ["{{DATE(2026-01-01T00:00:00Z, SHORT)}}", "{{{TIME(2026-01-01T00:00:00Z)}}}"])
 def test_a_teams_card_does_not_reformat_dates_in_the_customers_text(said: str) -> None:
-    """https://learn.microsoft.com/adaptive-cards/authoring-cards/text-features#datetime-function-rules."""
+    """Teams formats such functions in a text.
+
+    https://learn.microsoft.com/adaptive-cards/authoring-cards/text-features#datetime-function-rules
+    """
     asked = request(description=said, customer=Customer(name=said))
     by_customers = json.dumps([block for block in card(Outgoing(asked))["body"] if block["type"] != "TextBlock"])
     assert not re.search(r"\{\{(DATE|TIME)\(", by_customers)

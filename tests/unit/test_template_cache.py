@@ -35,7 +35,7 @@ def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthesis:
 
 
 def template(synthesis: Synthesis, **context: str) -> str:
-    """The template for this context, with the URL of the current run."""
+    """The template for this CDK context, from the cache or synthesized, with the URL of the current run."""
     template_cache.assembly(synthesis.directory, context, synthesis)
     path = synthesis.directory / "template.json"
     template_cache.address(path, {"http://front.invalid": "http://127.0.0.1:4"})

@@ -469,7 +469,7 @@ def test_a_fallback_mail_that_bounced_is_not_published_again() -> None:
 
 
 def marked_unneeded(record: Record) -> Record:
-    """The mail has bounced, so an attempt at the fallback was made. Now a resend on Slack was delivered."""
+    """Deliver a resend on Slack, so that the record, whose first message has bounced, needs no fallback any more."""
     again = resend(record, "resend-1", SLACK, now=50)
     assert again
     return sent(published(again, again.outbox, now=51), "resend-1", "r", "mail-2", now=52)
