@@ -44,7 +44,7 @@ class DeadLetters:
         """Held during a redrive or discard, because a read would hide the dead letters from it."""
 
     def document(self, depth: int) -> Mapping[str, Any]:
-        """The dead letters as last read. Starts a new read if `depth`, the number now in the queues, has changed."""
+        """The dead letters as last read, for the page. Starts a new read if `depth`, their number now, has changed."""
         if depth == 0 and self._known in {None, 0}:
             return {"letters": [], "more": 0, "hidden": 0, "was_read": True}
         if depth != self._known and self._looking.acquire(blocking=False):

@@ -81,7 +81,7 @@ class Meaning:
 
 
 def meaning(code: str | None, channel: str | None = None) -> Meaning | None:
-    """Explain an error code, by the tables of the channel's consumer if there is one. None if `code` is None."""
+    """Explain an error code. `channel`: the one whose consumer's tables have the code. None if `code` is None."""
     if code is None:
         return None
     table = next((table for table in tables(channel) if code in table.kinds), None)

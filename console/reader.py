@@ -54,7 +54,7 @@ class Reader:
         }
 
     def state(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """Return counts, dead letters and, in the list view, the requests of the search."""
+        """Return counts, dead letters and, in the list view, the requests found. `given`: the URL's parameters."""
         query = Query.of(given)
         with self._lock, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             queues = pool.map(

@@ -110,7 +110,7 @@ def _read_together(requests: Requests, ids: list[str]) -> list[tuple[RequestReco
 
 
 def _cursor(last: list[Item]) -> str | None:
-    """The next page's cursor: the time of the last request read, and the ids of all requests read with that time."""
+    """The next page's cursor: the time and the ids of `last`, the last items read, of one time. None if empty."""
     return f"{last[-1][CREATED_AT]}|{','.join(str(item[PARTITION_KEY]) for item in last)}" if last else None
 
 

@@ -125,7 +125,10 @@ def _check(config: Config, context: Mapping[str, Any], profile: str | None) -> C
 
 
 def _compare(config: Config, checks: Checks, arguments: Sequence[str], *, allowed: bool) -> None:
-    """Print the resources that the deployment would remove. Raises `Refused` if there are any, unless `allowed`."""
+    """Print the resources that the deployment removes, or raise `Refused` with their list if that is not `allowed`.
+
+    `arguments`: the deployer's, which the error repeats.
+    """
     if not checks.deployed:
         return
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_GetTemplate.html

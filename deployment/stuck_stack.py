@@ -54,7 +54,10 @@ def problem_of(stack: DeployedStack, options: str) -> Problem | None:
 
 
 def _deletion(stack: DeployedStack, named: str, options: str) -> list[str]:
-    """The commands that delete a stack whose first deployment failed, and its table, which the deletion would keep."""
+    """The commands that delete a stack whose first deployment failed, and its table, which the deletion would keep.
+
+    `named`: the AWS CLI options that name the stack, followed by `options`.
+    """
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [
         *(f'aws dynamodb scan --select COUNT {table}   # it must say "Count": 0' for table in tables),

@@ -99,7 +99,7 @@ class Cloud:
         return {pid: match[1] for pid, match in found.items() if match}
 
     def sent_mail(self) -> list[dict[str, str]]:
-        """Return the mails that the emulated SES has accepted."""
+        """Return the mails accepted by the emulated SES, with `MessageId`, `Subject`, `BodyText` and `BodyHtml`."""
         accounts = self.call("GET", "/_ministack/ses/messages").json["messages"]
         return [mail for mails in accounts.values() for mail in mails]
 

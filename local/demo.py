@@ -120,7 +120,10 @@ def _show(stack: Stack, topic: str, request_id: str, print_line: PrintLine) -> N
 
 
 def _take(stack: Stack, sent: Mapping[str, str], print_line: PrintLine) -> None:
-    """Click a button in Slack that takes one of the requests, if there is one, and print who has taken the request."""
+    """Click a button in Slack that takes one of the `sent` requests, if any, and print who has taken the request.
+
+    `sent`: the request's id for each topic.
+    """
     server = stack.slack.server
     found = [
         (message["ts"], button, request_id)

@@ -32,7 +32,7 @@ _execution_credentials = lambda_runtime.execution_credentials
 
 
 def require_signature(application: ASGIFramework, port: int) -> ASGIFramework:
-    """Wrap the emulator: refuse web pages, and unsigned calls to anything but the deployed API."""
+    """Wrap the emulator: refuse web pages, and unsigned calls to all but the deployed API. `port`: the emulator's."""
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "lifespan":
@@ -100,7 +100,7 @@ def _signed(scope: HTTPScope, body: bytes, secret: str) -> bool:
 
 
 def _headers(scope: HTTPScope) -> dict[str, str]:
-    """The headers by name, with the values of a repeated header joined by commas, as the signature requires."""
+    """The headers by name. The values of a repeated header are joined by commas, as AWS joins them before signing."""
     joined: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), decode_header_value(value)

@@ -13,7 +13,7 @@ GUARD: Final = Path(__file__).with_name("end_with_parent.py")
 
 
 def start(program: Path, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
-    """Start a Python program that ends with this process, but in a new session, so that it gets no Ctrl-C."""
+    """Start a Python program that ends with this process, but gets no Ctrl-C. `options`: for `subprocess.Popen`."""
     return subprocess.Popen(
         # -P: without it, modules in the folder of end_with_parent.py would hide those of the standard library.
         [sys.executable, "-P", str(GUARD), str(program), *arguments],
@@ -51,7 +51,7 @@ def alive() -> dict[int, int]:
 
 
 def _linux() -> Iterator[list[str]]:
-    """Read id, state and parent from /proc, because small container images lack `ps`.
+    """Yield each process's id, state and parent's id, from /proc, because small container images lack `ps`.
 
     https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
     """

@@ -86,7 +86,7 @@ class Workspace:
         """Messages that only one user sees: the text, the user, and the `ts` of the message that they answer."""
 
     def install(self, token: str, bot: Bot) -> None:
-        """Accept a further token: calls with this token come from this bot, of another app or of the same one."""
+        """Accept a further token, whose calls come from this bot: of our app, or of another app in the workspace."""
         self._bots[token] = bot
 
     def revoke(self, token: str) -> None:
@@ -107,9 +107,10 @@ class Workspace:
             return dict(self._fault)
 
     def next_fault(self, method: str, token: str, arguments: Json) -> Json:
-        """The fault for this call, or `NO_FAULT`. Calls without a valid token get no fault, and use up none of `times`.
+        """The fault for this call, or `NO_FAULT`. The fault's member `times` counts only the calls that get the fault.
 
-        A fault with `holding` applies only to calls that contain this text, one with `method` only to that method.
+        Calls without a valid token get none. If the fault has the member `holding`, only calls whose arguments contain
+        that text get it; if it has `method`, only calls of that method.
         """
         with self._lock:
             if (

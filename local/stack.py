@@ -105,7 +105,10 @@ class Stack:
 
 @contextmanager
 def running(directory: Path, overrides: Mapping[str, str], print_line: PrintLine) -> Iterator[Stack]:
-    """Run the stack and its local servers while the context is entered. `overrides`: CDK context."""
+    """Run the stack and its local servers while the context is entered.
+
+    `directory`: for the template and logs. `overrides`: CDK context. `print_line` gets messages about the progress.
+    """
     with from_context(overrides) as slack, Webhooks() as webhooks, TakePageProxy() as front:
         addresses = {FRONT: front.url}
         settings = {"slack_api_url": slack.api_url, "slack_channel": slack.channel}

@@ -53,7 +53,7 @@ def assembly(directory: Path, context: Mapping[str, str], synthesize: Callable[[
 
 @contextmanager
 def _locked(known: Path) -> Iterator[None]:
-    """Let one process at a time synthesize this output: a second one waits, and then finds it in the cache."""
+    """Let one process at a time synthesize the output for the cache folder `known`: a second one waits for it."""
     try:
         CACHE.mkdir(parents=True, exist_ok=True)
         lock = known.with_suffix(LOCK).open("w")

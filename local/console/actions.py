@@ -59,7 +59,10 @@ class Actions:
         }
 
     def _send(self, topic: str, description: str, key: str | None, members: Mapping[str, Any]) -> dict[str, Any]:
-        """Call the API as a bot does, and return its answer, also an error. `members`: the body's optional members."""
+        """Call the API as a bot does, and return its answer, also an error.
+
+        `key`: the Idempotency-Key; None sends none. `members`: the body's optional members.
+        """
         headers = {"x-api-key": self._stack.api_key} | ({"Idempotency-Key": key} if key else {})
         body = {**members, "topic": topic, "description": description}
         answer = http.call("POST", f"{self._stack.api_url}/assistance-requests", body=body, headers=headers)
@@ -115,7 +118,7 @@ class Actions:
         return f"The reconciler published {answer['outbox']['published']} overdue outbox entries."
 
     def _kill(self, folder: str) -> str:
-        """Kill one of the function's processes. Returns a sentence about it. Raises `KeyError` for others."""
+        """Kill a process of the function in this folder. Returns a sentence. Raises `KeyError` for unknown folders."""
         wanted = self._functions[folder]
         for pid, function in self._stack.cloud.workers().items():
             if function != wanted:

@@ -52,7 +52,7 @@ class Switch:
 
 
 def switches(stack: Stack, channels: list[Channel]) -> dict[str, Switch]:
-    """A switch for each of these channels, except for Slack if the stack uses the real Slack."""
+    """A switch for each of these channels, by channel, except for Slack if the stack uses the real Slack."""
     return {channel: switch for channel in channels if (switch := _switch(stack, channel))}
 
 
