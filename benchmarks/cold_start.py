@@ -56,7 +56,10 @@ handler.egress = lambda: made
 
 
 def programs(directory: Path, bundles: Mapping[str, Path], there: FakeServices) -> dict[str, Callable[[], timing.Run]]:
-    """The programs to measure, by name: one botocore call, and each function with one event and with a full batch."""
+    """The programs to measure, by name: one botocore call, and each function with one event and with a full batch.
+
+    `directory`: for events. `bundles`: by function's folder. `there`: the services that the programs call.
+    """
     # The floor's botocore is as installed, with complete service descriptions: a bundle's are shortened. It takes the
     # file with certificates from another variable than the functions.
     stock = {"PYTHONPATH": str(Path(botocore.__file__).parents[1])}

@@ -120,7 +120,7 @@ def stream(count: int = 1) -> dict[str, Any]:
 
 
 def queue(topic: Topic, count: int = 1, route: StoredRoute | None = None) -> dict[str, Any]:
-    """An event with so many messages from a channel's queue, for requests with this topic and route."""
+    """An event with so many messages from a channel's queue. `route`: that of the requests; None means the topic's."""
     now = timestamp(utc_now())
     route = route or StoredRoute(channels=ROUTES[topic].channels, fallback=ROUTES[topic].fallback)
     requests = [
@@ -168,7 +168,10 @@ def _received(messages: Sequence[Message]) -> dict[str, Any]:
 
 
 def press(origin: str) -> dict[str, Any]:
-    """The event of Slack's call after a user has clicked the button to take a request. `origin`: Slack's URL."""
+    """The event of Slack's call after a user has clicked the button to take a request.
+
+    `origin`: the start of the URL at which Slack accepts the function's answer.
+    """
     message = {"ts": POSTED_AS, "blocks": [blocks.actions(blocks.takes(POSTED, "slack", taken=False))]}
     action = {"action_id": blocks.TAKE, "action_ts": str(time.time()), "value": f"{POSTED} slack"}
     payload = {

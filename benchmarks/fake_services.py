@@ -179,7 +179,7 @@ class FakeServices:
 
 
 def _called(target: str | None, path: str) -> str:
-    """The called AWS operation, or if the call names none, the last part of the path: `/` for SNS."""
+    """The AWS operation named by `target`, the X-Amz-Target header; without it the path's last part, or `/` for SNS."""
     return target.rpartition(".")[2] if target else path.partition("?")[0].rpartition("/")[2] or "/"
 
 
@@ -222,9 +222,10 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def running(directory: Path) -> Iterator[FakeServices]:
-    """Serve the answers over HTTPS while the context is entered.
+    """Serve the simulated answers over HTTPS while the context is entered.
 
-    A process trusts botocore's certificates and the server's, so that it reads about as many certificates as on AWS.
+    Writes the trusted certificates to the directory: botocore's and the server's. So a measured process reads about as
+    many certificates as on AWS.
     """
     authority, tls = trustme.CA(key_type=trustme.KeyType.RSA), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", BOT_HOST, key_type=trustme.KeyType.RSA).configure_cert(tls)

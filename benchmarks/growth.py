@@ -160,7 +160,7 @@ def _hold(memory: "MemoryTable", number: int, created_at: int, record: Record | 
 
 
 def _swept(published: int = 0, lost: int = 0, opened: int = 0) -> Callable[[Any, int], bool]:
-    """Return a check of a sweep's answer. A parameter of 1: all requests must be published, lost or open; 0: none."""
+    """Return a check of a sweep's answer: each count is its parameter, 0 or 1, times the number of requests."""
 
     def done(answer: Any, size: int) -> bool:  # noqa: ANN401
         found = answer["outbox"]["published"], len(answer["ledger"]["lost"]), answer["ledger"]["open"]
@@ -271,7 +271,7 @@ def page(grown: Grown, rounds: int) -> str:
 
 
 def growth(ratios: Sequence[float]) -> str:
-    """The growth in words, by the median of the ratios between a size and half of it."""
+    """The growth in words. `ratios`: for each size but the smallest, the time divided by that for half the size."""
     middle = median(ratios)
     if middle > LINEAR:
         return "worse than linear"
@@ -279,7 +279,7 @@ def growth(ratios: Sequence[float]) -> str:
 
 
 def charts(grown: Grown) -> list[Chart]:
-    """Draw a chart for each function that was measured: its processor time against the size of its input."""
+    """Draw a chart for each step: its processor time against the size of its input, with a line for each unit."""
     panels = []
     for step in dict.fromkeys(name for name, _ in grown):
         lines = {unit: [(n, s * 1e3) for n, s in points] for (name, unit), points in grown.items() if name == step}

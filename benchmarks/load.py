@@ -92,7 +92,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A request's final status, the channel whose delivery has it, and when that ended (Unix time in seconds)."""
+    """A request's final status, the channel whose delivery has that status, and when the delivery ended (Unix time)."""
 
     status: str
     channel: str
@@ -115,7 +115,7 @@ class Load:
     """Lets bots call the running stack, and measures how the stack responds."""
 
     def __init__(self, stack: Stack, say: Callable[[str], None], look_seconds: float = 1) -> None:
-        """`look_seconds`: the seconds between two checks of how many requests are still on their way."""
+        """`say` prints a line. `look_seconds`: those between two checks of how many requests are still on their way."""
         if stack.slack.server is None:
             raise LocalFailure("This run would post thousands of messages to the real Slack: unset SLACK_BOT_TOKEN.")
         self.stack = stack
@@ -187,7 +187,7 @@ class Load:
         return Call(topic, due, answer.status, latency, str(answer.json["id"]) if accepted else None)
 
     def drain(self, name: str) -> None:
-        """Wait until the outbox and the queues are empty in two checks in a row.
+        """Wait until the outbox and the queues are empty in two checks in a row. `name`: the phase, for the display.
 
         One check is not enough: a request may move from the outbox to a queue while the check reads the two.
         """
@@ -283,7 +283,10 @@ class Load:
 
 
 def measure(load: Load, rates: Sequence[float], seconds: float, connections: int = CONNECTIONS) -> list[Phase]:
-    """Run all phases, one per rate and more, and return those that the page shows. `connections`: bots of one phase."""
+    """Run a phase of `seconds` for each rate, and those with other conditions. Returns the phases without the warm-ups.
+
+    `connections`: how many bots the phase with closed load has.
+    """
     scale = seconds / SECONDS
     load.run(Phase("warm-up", USUAL_RATE, WARM_UP_SECONDS * scale))
     phases = [load.run(Phase(f"{rate:g} a second", rate, seconds, "rising")) for rate in rates]
@@ -315,7 +318,10 @@ def _outage(load: Load, seconds: float) -> Phase:
 
 def lost(phases: Sequence[Phase], outcomes: Mapping[str, Outcome], arrived: tuple[Counter[str], Counter[str]],
          dead_letters: int) -> list[str]:  # fmt: skip
-    """Check that no request was lost or posted twice. Returns a line for each violation."""
+    """Check that no request was lost or posted twice, and that failed ones left dead letters. Returns the violations.
+
+    `arrived`: how often each request was posted to Slack and sent by email, as `Load.arrived` returns it.
+    """
     ids = {str(call.request_id) for phase in phases for call in phase.accepted}
     posts, mails = arrived
     found = [f"{one}: not in the table" for one in ids - outcomes.keys()]

@@ -15,7 +15,7 @@ QUANTILES: Final = ("p50", "p99")
 
 
 def write(directory: Path, results: Figures) -> None:
-    """Write the page, its chart, and the figures, with which the simulation is compared."""
+    """Write load.md, its chart load.svg, and load.json, the figures with which `make simulate` compares itself."""
     (directory / "load.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     (directory / "load.svg").write_text(chart.svg(_charts(_rising(results))), "utf-8")
     (directory / "load.md").write_text(_page(results), "utf-8")

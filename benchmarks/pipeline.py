@@ -230,7 +230,10 @@ def _group(workers: int) -> int:
 
 
 class Pipeline:
-    """The simulation. `load`: the calls a second that bots make at a time. `sample`: seconds between two samples."""
+    """The simulation. `load`: the calls a second that bots make at a time.
+
+    `sample`: seconds between two samples of how many requests wait where; 0 means no samples.
+    """
 
     def __init__(self, design: Design, load: Callable[[float], float], *, seed: int = 1, sample: float = 60) -> None:
         self.design, self.load, self.sample = design, load, sample
@@ -422,7 +425,7 @@ class Pipeline:
                 self._requeue(channel, cohort, sender.retry_after + self.random.uniform(0, ceiling))
 
     def _offer(self, channel: _Channel, message: list[Cohort], taken: list[Cohort]) -> list[Cohort]:
-        """Send one message with these requests or, if `together` is 1, a message for each request.
+        """Send one message with these requests or, if the channel's `together` is 1, a message for each request.
 
         Adds accepted requests to `taken`. Returns the requests that the provider's rate limit refuses.
         """
@@ -453,7 +456,10 @@ class Pipeline:
         self.report.last_delivery = self.env.now
 
     def _failed(self, channel: _Channel, cohort: Cohort, retry_after: float | None = None) -> None:
-        """Count a failed attempt of each request. Repeat it or, after the last, use the fallback, or count failures."""
+        """Count a failed attempt of each request. Retry; after the last, use the fallback or count failures.
+
+        `retry_after`: seconds that the provider asks to wait; None means a random delay.
+        """
         cohort.attempts += 1
         retry = self.design.retry
         if cohort.attempts < retry.attempts:

@@ -96,12 +96,12 @@ class Work:
 
     @property
     def publish_overhead(self) -> float:
-        """The producer's seconds for a batch besides those for its records, with ten calls to SNS and table at once."""
+        """The producer's seconds for a batch besides `publish_record`. It makes ten calls to a service at once."""
         return self.publish_batch / VCPU + SNS_SECONDS + TABLE_SECONDS * STREAM.size / 10
 
     @property
     def publishers_rate(self) -> float:
-        """The requests a second that the invocations for one shard can publish."""
+        """The requests a second that the producer's concurrent invocations for one shard of the stream can publish."""
         took = self.publish_overhead + self.publish_record * STREAM.size
         return PARALLELIZATION_FACTOR * STREAM.size / took
 

@@ -41,7 +41,10 @@ def work_of(load: dict[str, Any]) -> Work:
 
 
 def on_aws(work: Work, rate: float, *, slack: Sender | None = None, sales: float = 0.5) -> Design:
-    """The deployed stack's parameters, with quotas raised to what the rate needs. `sales`: the share for Slack."""
+    """The deployed stack's parameters, with quotas raised to what the rate needs.
+
+    `slack`: None means as deployed. `sales`: the share of the requests that go to Slack; the others go to email.
+    """
     per_record = work.deliver / quotas.VCPU
     email = Sender(
         # The setting consumer_max_concurrency: as many batches at once as the burst needs.
@@ -88,7 +91,8 @@ def slack_sender(work: Work, **changes: Any) -> Sender:  # noqa: ANN401
 def simulate(name: str, rate: float, design: Design, hours: float, load: Callable[[float], float]) -> Day:
     """Simulate so many hours, check that no request was lost or appeared, and print how long it took.
 
-    `rate`: calls a second outside the burst. `load`: the calls a second at a time, in seconds since the beginning.
+    `name`: for the page. `rate`: calls a second outside the burst. `load`: the calls a second, by the seconds since the
+    beginning.
     """
     started = monotonic()
     pipeline = Pipeline(design, load)

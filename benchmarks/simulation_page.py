@@ -64,7 +64,7 @@ class Results:
 
 
 def drained_at(day: Day, channel: Channel, burst: float, after: float) -> float | None:
-    """The seconds from the time `after` until the channel's backlog was about as small as at `burst`; None if never."""
+    """The seconds from `after` until the backlog was about as small as at `burst`; None if never. Both are times."""
     backlog = day.report.backlog[channel]
     before = max(50.0, 1.2 * next(count for at, count in backlog if at >= burst))
     points = [point for point in backlog if point[0] >= after]

@@ -82,7 +82,7 @@ def when_and_where() -> str:
 
 
 def write(name: str, *sections: str) -> None:
-    """Write a page to this folder, and print it."""
+    """Write the Markdown sections to the page `name` in the folder of this module, and print the page."""
     page = "\n\n".join(sections) + "\n"
     (HERE / name).write_text(page, "utf-8")
     sys.stdout.write(page)

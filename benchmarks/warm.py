@@ -188,7 +188,7 @@ class Inline(Executor):
 def profile(invoke: Callable[[], Any], times: int) -> str:
     """Profile an invocation. Returns each package's share of the time, and the functions that need most, as Markdown.
 
-    The time of Python's built-in functions counts for their callers.
+    `times`: how many invocations are profiled. The time of Python's built-in functions counts for their callers.
     """
     profiler, answers = cProfile.Profile(time.process_time), list[tuple[str, bytes]]()
     given = answer
@@ -242,7 +242,7 @@ def _package(path: str) -> str:
 
 
 def seconds(invoke: Callable[[], Any], repeat: int) -> float:
-    """The average processor time in seconds of an invocation, all threads together, without the simulated answers."""
+    """The average processor seconds of `repeat` invocations, over all threads, without the time to simulate answers."""
     _answering.clear()
     began = time.process_time()
     for _ in range(repeat):
@@ -251,7 +251,7 @@ def seconds(invoke: Callable[[], Any], repeat: int) -> float:
 
 
 def measured(event: Callable[[], Any], invoke: Callable[[Any], Any], repeat: int) -> float:
-    """The result of `seconds` for invocations that share one new event. The time to make the event does not count."""
+    """The average processor seconds of `repeat` invocations with one new event, without the time to make the event."""
     return seconds(partial(invoke, event()), repeat)
 
 
