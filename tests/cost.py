@@ -125,7 +125,7 @@ Usage: TypeAlias = Callable[[Topic, Options], Used]
 
 
 def _seconds(spent: Spent, records: int, options: Options, apart: int, record_ms: float) -> float:
-    """Return the seconds that an invocation with that many records takes. It makes up to `apart` calls in parallel."""
+    """Return an invocation's seconds. `apart`: its calls at the same time. `record_ms`: computing time of a record."""
     waits = Counter[str]()
     for call, count in spent.calls.items():
         waits[call] += max(1, -(-count // spent.invocations // apart))
@@ -169,7 +169,7 @@ def _lambda(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = 
 
 
 def _of(spent: Mapping[str, Spent], options: Options, *, one_by_one: bool = False) -> dict[str, float]:
-    """Return the usage of a batch. `one_by_one`: a function makes its calls one after another, not in parallel."""
+    """Return the billed units of a batch, by their names in `prices()`. `one_by_one`: no calls in parallel."""
     everything = sum(spent.values(), Spent())
     consumers = [it.invocations for function, it in spent.items() if function.endswith("_consumer")]
     used = {
@@ -215,7 +215,7 @@ def commonly(topic: Topic, options: Options) -> Used:
 
 
 def floor(topic: Topic, options: Options) -> Used:
-    """Return the least possible usage of one request on these services."""
+    """Return the least usage with which any design on the same AWS services could deliver one request."""
     waiting = {
         "accept": CALL_MS["dynamodb"],
         "publish": CALL_MS["sns"] / 100,

@@ -46,7 +46,7 @@ class _Architecture:
         self._folders = self._functions.values()
 
     def nodes(self) -> Iterator[str]:
-        """Draw the nodes that need a shape or a text. Functions need none: Mermaid draws a box with the name."""
+        """Yield a line of Mermaid for each node with a shape or a text. Functions need none: Mermaid draws a box."""
         yield "bot([bot])"
         for name in self._template.all("AWS::DynamoDB::GlobalTable"):
             yield f"{name}[(DynamoDB table and outbox)]"
@@ -60,7 +60,7 @@ class _Architecture:
                 yield f"{queue}[[SQS: {_words(queue, 'ConsumerQueue')}{dlq}]]"
 
     def edges(self) -> Iterator[str]:
-        """Draw the edges between the nodes."""
+        """Yield a line of Mermaid for each edge between two nodes."""
         for permission in self._template.all("AWS::Lambda::Permission").values():
             if permission["Principal"] == "apigateway.amazonaws.com":
                 yield f"bot -->|API Gateway| {self._functions[target(permission['FunctionName'])]}"

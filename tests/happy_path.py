@@ -58,7 +58,7 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
 
 
 def metered_on(stack: Cloud) -> AbstractContextManager[Mapping[str, Spent]]:
-    """Meter each function, with the table in memory, within the context."""
+    """Count the AWS usage within the context, by function, in a system whose table is in memory."""
     return metered(lambda _: Table(TABLE, lambda key: stack.table.get_item(Key=key).get("Item")))
 
 

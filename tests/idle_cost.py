@@ -204,7 +204,7 @@ def _interval(template: Template) -> int:
 
 
 def short() -> str:
-    """The sentence in the README."""
+    """The sentence of the README that says what an idle stage costs a month."""
     dev, production = (list(rows(stage)) for stage in STAGES)
     full = [_money(sum(row.full for row in stage)) for stage in (dev, production)]
     reduced = [_money(sum(row.reduced for row in stage)) for stage in (dev, production)]
@@ -215,7 +215,7 @@ def short() -> str:
 
 
 def details() -> str:
-    """The table in docs/deployment.md."""
+    """The table of docs/deployment.md: the price of each unit that an idle stage uses, and its units a month."""
     lines = []
     for of_dev, row in zip(*map(rows, STAGES), strict=True):
         if row.count or of_dev.count:
@@ -243,7 +243,7 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {ROOT / "README.md": short, ROO
 
 
 def page(path: Path) -> str:
-    """The content of the page at `path`, with the current sentence or table."""
+    """The content of the page at `path`, with its part between the two marks written anew by `short` or `details`."""
     before, _, rest = path.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
     return before + START + PAGES[path]() + END + after

@@ -143,7 +143,7 @@ class MemoryTable:
         return len(self._stream)
 
     def streamed(self, since: int) -> list[dict[str, Any]]:
-        """The stream records with that number and later ones."""
+        """The stream records except the first `since`."""
         return [
             {"eventName": event, "dynamodb": {"SequenceNumber": f"{number:021d}", "NewImage": _image(item)}}
             for number, (event, item) in enumerate(self._stream[since:], since + 1)
@@ -211,7 +211,7 @@ class MemoryTable:
         return self._items.get(key[0], {}).get(key[1], {})
 
     def _check(self, key: Key, operation: str, call: Values) -> Item:
-        """Return the values in the call's expressions. Raises the client's exception if its condition is false."""
+        """Return the values for the call's expressions. Raises the client's exception if its condition is false."""
         values: Item = _stored(call.get("ExpressionAttributeValues", {}))
         item = self._item(key)
         if "ConditionExpression" in call and not CONDITIONS[_named(call["ConditionExpression"], call)](item, values):

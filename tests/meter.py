@@ -237,7 +237,7 @@ class _Log(io.TextIOBase):
 
 @contextmanager
 def metered(tables: Tables = of_moto) -> Iterator[Mapping[str, Spent]]:
-    """Meter each function within the context. The test's own calls don't count. `tables`: gives a table by its name."""
+    """Count the functions' AWS usage within the context, by function. `tables`: gives a table by its name."""
     spent: defaultdict[str, Spent] = defaultdict(Spent)
     lock = Lock()
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined] # noqa: SLF001

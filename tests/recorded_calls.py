@@ -23,7 +23,7 @@ Variables: TypeAlias = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A permission that IAM checks. `resource`: an ARN in which `{}` stands for the value of a variable."""
+    """A permission that IAM checks. `resource`: an ARN in which `{}` stands for `name`, the value of a variable."""
 
     action: str
     resource: str

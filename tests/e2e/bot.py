@@ -81,7 +81,7 @@ class Bot:
     def until(
         self, request_id: str, holds: Callable[[dict[str, Any]], bool], seconds: float = ARRIVAL_SECONDS
     ) -> dict[str, Any]:
-        """Wait until `holds` is true of the request as the API shows it, and return that. Fails after `seconds`."""
+        """Wait until `holds` is true of the API's status response. Returns the response, or fails after `seconds`."""
 
         def look() -> dict[str, Any] | None:
             shown = self.show(request_id)

@@ -35,7 +35,7 @@ def page(browser: Browser, bot: Bot) -> Iterator[Page]:
 
 @contextmanager
 def dead(bot: Bot, description: str) -> Iterator[str]:
-    """Create a request with a dead letter on Slack that the fallback has delivered. Returns the request's id."""
+    """Create a request that failed on Slack, with a dead letter, and was delivered by its fallback. Yields its id."""
     bot.console("POST", "/api/fault", {"channel": "slack", "kind": "refusing"})
     try:
         request_id = bot.post("sales", description)

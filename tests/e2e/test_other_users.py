@@ -32,7 +32,7 @@ as_another_user = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be
 
 
 def tried(runner: Runner, calls: Sequence[Call], files: Sequence[str] = ()) -> dict[str, Any]:
-    """Let another user make these calls and read these files, in the runner's directory. Returns the results."""
+    """Let another user make these calls, and read these files in the runner's directory. Returns what it printed."""
     done = subprocess.run(
         [sys.executable, "-P", str(PROGRAM)],
         input=json.dumps({"user": NOBODY, "calls": calls, "files": files}),

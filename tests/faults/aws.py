@@ -52,7 +52,7 @@ class Aws(Protocol):
         """Delete messages that were sent to a queue before that time, in seconds since 1970."""
 
     def stream(self, since: int) -> list[dict[str, Any]]:
-        """The stream records with that sequence number and later ones."""
+        """The stream records except the first `since`."""
 
     def streamed(self) -> int:
         """Return the number of records in the stream."""

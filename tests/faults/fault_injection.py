@@ -104,7 +104,7 @@ class FaultInjector:
     """The number of calls broken so far."""
 
     def plan(self, fault: Fault | None, meanwhile: tuple[int, Callable[[], object]] | None = None) -> None:
-        """Restart the count of calls at 0, and break the call that `fault` names. `meanwhile`: see the attribute."""
+        """Count calls from 0 again, and break the one in `fault`. `meanwhile`: a call's number, and a step before."""
         self.fault, self.meanwhile = fault, meanwhile
         self.calls.clear()
         self.first_calls.clear()

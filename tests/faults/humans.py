@@ -1,6 +1,6 @@
 """People who take requests: with Slack's buttons, with take links, and with the operator's command line.
 
-A person who gets a warning or no response tries the same once more.
+A person who gets a warning or no response tries the same again, at most three times in all.
 """
 
 import json
@@ -96,11 +96,11 @@ class Humans(System):
         return is_done
 
     def press_for_sure(self, user: str, request_id: str, action: str = TAKE) -> None:
-        """Click the request's button, and click again after a warning, as a person does."""
+        """Click the request's button, and click again after a warning or a failure, at most three times in all."""
         assert any(self.press(user, request_id, action) for _ in range(3)), "a warning at each press"
 
     def by_link(self, request_id: str, **form: str) -> str:
-        """Open the link in the request's mail, or submit the form of its page, and retry once after a failure.
+        """Open the link in the request's mail, or submit `form` on its page. Try up to three times if that fails.
 
         Returns the text of the page.
         """

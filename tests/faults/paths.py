@@ -166,7 +166,7 @@ def _deliver_and_take(system: World, topic: Topic) -> None:
 
 
 def _take_release_and_take(system: World, _: Topic) -> None:
-    """Ben cannot release the request that Anna has taken."""
+    """Anna, Carla and Ben take the request one after another. Ben cannot release it while Anna has it."""
     [request_id] = system.accepted
     _press(system, "anna", request_id)
     _press(system, "ben", request_id, RELEASE)
@@ -180,10 +180,7 @@ def _take_release_and_take(system: World, _: Topic) -> None:
 
 
 def _take_by_link_release_and_take(system: World, _: Topic) -> None:
-    """Ben, who has the same link, cannot release the request that Anna has taken.
-
-    Anna's browser submits its form again.
-    """
+    """Anna takes the request by its link, and releases it. Then Ben, who could not release it for her, takes it."""
     [request_id] = system.accepted
     anna, ben = "a" * 32, "b" * 32
     assert "Nobody has this request" in system.by_link(request_id)
@@ -208,7 +205,7 @@ def _mail_in_doubt(system: World, topic: Topic) -> None:
 
 
 def _take_by_link(system: World, _: Topic) -> None:
-    """The take proves that the mail has arrived, so the mail is not sent again."""
+    """Anna takes the request by its link. This proves that the mail has arrived, so the mail is not sent again."""
     [request_id] = system.accepted
     system.by_link(request_id, name="Anna", press="a" * 32)
     system.settle()

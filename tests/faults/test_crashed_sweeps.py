@@ -13,7 +13,7 @@ from tests.logged_metrics import emitted
 
 
 def counted(capsys: pytest.CaptureFixture[str], name: str) -> float:
-    """The largest value of the reconciler's metric `name` since the last call: its alarm uses the maximum. Else 0."""
+    """The largest value of the reconciler's metric `name` since the last call, or 0. Its alarm uses the maximum."""
     found = {series.name: max(values) for series, values in emitted(capsys.readouterr().out).items()}
     return found.get(name, 0)
 
@@ -49,7 +49,7 @@ def check_alarm(
 ) -> None:
     """Check that the metric rises whichever call of the sweep fails, and that the channel's queue gets the request.
 
-    A single failed invocation of the reconciler raises no alarm.
+    `before`: prepares the system. `kind`: the fault of the call. The invocation that fails raises no alarm by itself.
     """
     quiet, number, struck = list[str](), 0, True
     while struck:

@@ -71,7 +71,7 @@ def test_an_escalation_is_not_posted_if_the_last_attempt_of_a_failed_fallback_ha
 
 
 def test_a_dropped_escalation_is_published_again_once_a_redrive_has_delivered_the_request(system: World) -> None:
-    """The reconciler would find it lost, which raises an alarm."""
+    """If nothing published it, the reconciler would count it as lost, which raises an alarm."""
     request_id = escalated(system)
     bounces(system, 0)
     system.slack.fail("error", error="is_archived", method="chat.postMessage")

@@ -34,7 +34,7 @@ def status(system: World, request_id: str) -> str:
 
 
 def break_at(system: World, name: str, kind: Kind, step: Callable[[], object], *, late: int = 0) -> None:
-    """Take the step with a fault in its first call of that name."""
+    """Take the step with a fault of this kind in the step's first call called `name`."""
     struck: list[str] = []
 
     def outage(call: str) -> Kind | None:

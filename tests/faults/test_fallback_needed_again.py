@@ -103,7 +103,10 @@ def test_the_reconciler_counts_a_lost_request_once_although_it_publishes_the_req
     system: World,
     died: bool,  # noqa: FBT001
 ) -> None:
-    """SQS may still report the queue as empty after the second publication: its numbers may be a minute old."""
+    """SQS may still report the queue as empty after the second publication: its numbers may be a minute old.
+
+    `died`: the consumer was killed before it posted the request.
+    """
     request_id = published(system, Topic.SALES, "key")
     if died:
         slack_dies(system)

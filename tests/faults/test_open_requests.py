@@ -392,7 +392,7 @@ def test_a_reconciler_run_with_many_lost_messages_and_dead_letters_ends_before_i
 
 @contextmanager
 def unlisted(request_id: str) -> Iterator[None]:
-    """Hide this request from the index within the context."""
+    """Within the context, hide this request from the ledger, the table's index of all accepted requests."""
     accepted = Items.accepted
 
     def lagging(items: Items, since: str, until: str) -> Iterator[Any]:
@@ -433,7 +433,10 @@ def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_
 
 
 def before_call(system: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
-    """Run the reconciler, and take the step just before one of its calls named `call`, that with the index `last`."""
+    """Run the reconciler, and take the step just before one of its calls named `call`, that with the index `last`.
+
+    Returns the report of the run.
+    """
     with recorded(system) as calls:
         system.reconcile(dry_run=True)
     numbers = [number for number, name in enumerate(calls, 1) if name == call]

@@ -43,9 +43,9 @@ def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_s
 
 
 def take_long(system: World, seconds: float) -> Callable[[], bool]:
-    """Return a function that runs the consumer for one batch, and kills it at Lambda's timeout.
+    """Return a function that runs the consumer for a batch, and kills it at Lambda's timeout.
 
-    `seconds`: the time that Slack takes for each page of its history.
+    It returns whether there was one. `seconds`: the time that Slack takes for each page of its history.
     """
 
     def consume() -> bool:

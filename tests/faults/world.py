@@ -121,7 +121,7 @@ class World(Humans):
     # --- in the end ----------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
-        """Let AWS invoke the functions until none has anything to do, at most 20 times, as it does by itself."""
+        """Invoke the functions as AWS does by itself, until none has anything to do, but at most 20 times each."""
         for _ in range(20):
             self.produce()
             self.bring_feedback()
@@ -197,7 +197,7 @@ class World(Humans):
 
 
 def _reason(delivery: dict[str, Any]) -> str:
-    """The part that distinguishes a delivery from the request's original delivery on the same channel."""
+    """What distinguishes the delivery from the original one on its channel: a resend's id, "escalation", or nothing."""
     return delivery.get("resend") or ("escalation" if delivery.get("escalation") else "")
 
 

@@ -155,9 +155,9 @@ def _fallback_by_the_sweep(system: World, topic: Topic) -> None:
 
 
 def _by_other_channels(system: World) -> None:
-    """A channel without a route fails because its secret has no value.
+    """Resend a request by each channel without a route, which fails because the channel's secret has no value.
 
-    The calls of the delivery engine are the same for every channel.
+    Then resend it to a named Teams workflow. The calls of the delivery engine are the same for every channel.
     """
     request_id = system.accept_for_sure(Topic.SALES, DESCRIPTION, "key")
     system.settle()

@@ -28,7 +28,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 @pytest.fixture
 def stack(slack: SlackServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    """A new system. Its table is in memory, or in moto if the test has the marker.
+    """A new system. Its table is in memory, or in moto if the test has the marker `moto`.
 
     `test_table_contract.py` checks that both tables behave the same.
     """

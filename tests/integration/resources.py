@@ -100,7 +100,7 @@ def create_table() -> Any:  # noqa: ANN401
 
 
 def streamed(since: int) -> list[dict[str, Any]]:
-    """The records of the table's stream with that number and later ones."""
+    """The records of the table's stream except the first `since`."""
     shard = _of(dynamodb_backends).tables["table"].stream_shard
     return [json.loads(dynamo_json_dump(record.to_json())) for record in shard.items[since:]]
 

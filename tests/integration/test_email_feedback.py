@@ -1,4 +1,4 @@
-"""Tests SES events about sent mails: they may come late, twice, in any order, and about another mail."""
+"""Tests SES events about sent mails: they may come late, twice, in any order, or about an earlier mail of a request."""
 
 import json
 from typing import Any

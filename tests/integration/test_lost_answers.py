@@ -36,7 +36,7 @@ class Empty:
 
 @contextmanager
 def lost_answer(number: int) -> Iterator[list[str]]:
-    """Answer the write of that number to DynamoDB with a 500 after it succeeded, so that botocore repeats it."""
+    """Answer write `number` to DynamoDB with a 500 after it succeeded: botocore repeats it. Yields all writes."""
     real, writes = BotocoreStubber.__call__, list[str]()
 
     def lossy(self: Any, event_name: str, request: Any, **rest: Any) -> Any:  # noqa: ANN401

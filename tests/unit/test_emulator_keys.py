@@ -80,7 +80,7 @@ def ask(scope: Scope, *chunks: bytes, gone: bool = False) -> tuple[list[Event], 
 
 
 def called(request: AWSRequest, **changed: object) -> Scope:
-    """The ASGI scope of this request, as the server Hypercorn makes it."""
+    """The ASGI scope of this request, as the server Hypercorn makes it. `changed`: other entries of the scope."""
     parts = urlsplit(request.prepare().url)
     headers = {"Host": f"127.0.0.1:{PORT}", **request.headers}
     return {

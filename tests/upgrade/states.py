@@ -17,8 +17,8 @@ POST: Final = "http.chat.postMessage"
 class State:
     """A state. `reach`: brings a new request into it. `arrives`: how many messages must arrive on Slack and by email.
 
-    `told`: the number of callbacks. `afterwards`: the test calls it once all functions are updated. `may_wait`: after a
-    rollback the request may stay unfinished until then.
+    `told`: the number of callbacks. `afterwards`: called with the request's id once all functions are updated.
+    `may_wait`: after a rollback the request may stay unfinished until the functions are updated again.
     """
 
     reach: Callable[[World, str], str]

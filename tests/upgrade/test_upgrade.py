@@ -34,10 +34,10 @@ BY_FALLBACK: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """The result of each request after an upgrade, by its state. `webhooks`: the ids of its callbacks.
+    """The result of each request after an upgrade, by the name of its state. `open`: how many are open.
 
-    `arrived`: how many messages about each request have arrived on Slack and by email. `crossed`: how many had when the
-    last step of the upgrade began.
+    `arrived`: how many messages about the request have arrived on Slack and by email. `crossed`: how many had when the
+    last step of the upgrade began. `webhooks`: how often each of its callbacks arrived, by the callback's id.
     """
 
     expected: Mapping[str, State]

@@ -94,7 +94,7 @@ class World(Cloud):
         ]
 
     def attempt(self, destination: Destination, request_id: str) -> list[str]:
-        """Consume the messages of one request. Messages of other requests stay in the queue."""
+        """Consume the messages of one request, and no others. Returns the ids of the messages reported as failed."""
         mine = self.taken(destination, request_id)
         return self.consume(destination, mine) if mine else []
 
