@@ -24,7 +24,7 @@ _LEFT_OVER: Final = "Dead letters"
 
 
 def region(outputs: Mapping[str, str]) -> str:
-    """Return the stack's region, from the ARN of its SNS topic."""
+    """Return the stack's region, from the ARN of its SNS topic. `outputs`: the stack's outputs, by their names."""
     return outputs["TopicArn"].split(":")[3]
 
 
@@ -36,7 +36,7 @@ def failed_checks(findings: Sequence[Finding]) -> list[str]:
 def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
     """Run the doctor's checks and, if they succeed, the smoke test; print the results. Returns whether all succeeded.
 
-    `pause` waits before each further look at a test request, and returns False to stop.
+    `pause` waits before each further look at a test request, and returns False when the time is over.
     """
     render.note(f"Stack: {found.title}")
     findings = []

@@ -68,8 +68,8 @@ class Outcome:
 class Found:
     """The dead letters that were read.
 
-    `hidden`: approximate number of others, which another reader held at that moment, so that we could not receive them.
-    `beyond`: approximate number that were not read because they exceed `MAX_READ`.
+    `hidden`: about how many more the queues hold, which we could not receive because another reader had received them.
+    `beyond`: about how many more were not read because they exceed `MAX_READ`.
     """
 
     dead_letters: list[QueuedDeadLetter]

@@ -92,8 +92,8 @@ def redrive(
 ) -> None:
     """Send dead letters to their channel's queue again: those named by ID, or --all.
 
-    If a channel or the fallback has delivered the request meanwhile, the consumer does not send it again. Unreadable
-    dead letters stay.
+    If that channel or the fallback has delivered the request meanwhile, the consumer does not send it again.
+    Unreadable dead letters stay.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)

@@ -77,7 +77,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
 
 
 def _places(settings: Mapping[str, str], channel: Channel) -> list[Place]:
-    """The Slack channels or lists of mail addresses that routes name. `settings`: a function's environment."""
+    """The Slack channels or lists of mail addresses that routes name. `settings`: the consumer's environment."""
     routes = read_routes(settings.get("ROUTES", "{}")).values()
     return list(dict.fromkeys(route.where[channel] for route in routes if channel in route.where))
 

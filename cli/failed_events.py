@@ -79,7 +79,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """The result of retrying or discarding a message. `problem`: why the message was kept; None if it was deleted."""
+    """The result for one failed event. `problem`: why its message was kept; None if the message was deleted."""
 
     failed: Failed
     problem: str | None = None
@@ -103,7 +103,10 @@ def find(stack: Stack, of: Source) -> list[Failed]:
 
 
 def retry(stack: Stack, of: Source) -> Iterator[Processed]:
-    """Process a function's failed events again, and delete the messages about those that succeed. Raises `Failure`."""
+    """Process a function's failed events again, delete the messages about those that succeed, and yield each result.
+
+    Raises `Failure` if the reconciler can't publish the requests of the stream's failed events.
+    """
     if of is Source.EMAIL_FEEDBACK:
         return _processed(stack, of, lambda failed: _process_again(stack, failed))
     # Messages of the stream contain no events, only positions in the stream. The requests are still in the outbox, and
@@ -122,7 +125,7 @@ def retry(stack: Stack, of: Source) -> Iterator[Processed]:
 
 
 def discard(stack: Stack, of: Source) -> Iterator[Processed]:
-    """Delete the messages about a function's failed events, without processing the events again."""
+    """Delete the messages about a function's failed events, and yield each result. Processes no event again."""
     return _processed(stack, of, lambda _: None)
 
 

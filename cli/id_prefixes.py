@@ -53,7 +53,7 @@ def completed(requests: Requests, typed: str) -> str:
 
 
 def _generated_at(prefix: str) -> tuple[datetime, datetime]:
-    """The earliest and the latest time at which a UUIDv7 with this prefix can have been generated; equal if never."""
+    """Start and end of the time in which a UUIDv7 with this prefix can have been generated; equal if there is none."""
     digits = prefix.replace("-", "")[:_TIME_DIGITS]
     first, last = (int(digits.ljust(_TIME_DIGITS, filler), 16) for filler in "0f")
     epoch = datetime.fromtimestamp(0, UTC)

@@ -87,7 +87,7 @@ def _answer(key: str, ask: Ask, known: str | None, others: Mapping[str, Any], st
 def _check(stage: str, settings: Mapping[str, Any], keys: Iterable[str], what: str, advice: str) -> None:
     """Raise `InvalidConfig` if one of these settings is invalid, or if production can't use the values of `keys`.
 
-    Other settings may be missing. `what` and `advice` begin and end the error's text.
+    A missing setting is no error. `what` and `advice` begin and end the error's text.
     """
     lacking = load({**settings, "stage": "dev"}, what, advice).lacking
     if stage == "production" and (wrong := [f"  {lacking[key]}" for key in keys if key in lacking]):
@@ -109,7 +109,10 @@ def pairs(settings: list[str]) -> dict[str, str]:
 
 
 def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bool) -> tuple[str, list[str]]:
-    """Write the stage's file. Returns its path, and the settings that production needs but lacks. Raises `Failure`."""
+    """Write the stage's file, and return its path and the names of the settings that production still needs.
+
+    Raises `Failure` if a setting is invalid, or if the file exists and `force` is False.
+    """
     path = file_of(stage, directory)
     if path.exists() and not force:
         raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
@@ -128,7 +131,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
 
 
 def from_credentials() -> dict[str, str]:
-    """The account and the region of the current credentials, to propose as answers; unknown ones are left out."""
+    """The settings `account` and `region`, from the credentials, to propose as answers; unknown ones are left out."""
     session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
     known = {"region": session.region_name} if session.region_name else {}
     try:

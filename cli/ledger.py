@@ -43,7 +43,7 @@ class Balance:
 
     `accepted` is by topic, `ended` by `topic/status`, `deliveries` by `topic/channel/status`; a resend counts as a
     delivery. `open` holds the time at which each open request was accepted. `unaccounted` holds the ids that the index
-    lists although the table holds no such request.
+    lists although the table holds no such request, `unreadable` a line for each unreadable request that says why.
     """
 
     since: str
@@ -65,7 +65,7 @@ class Balance:
             self._count_record(request, found)
 
     def count_unreadable(self, why: Unreadable) -> None:
-        """Count a request that is unreadable even in the index."""
+        """Count a request whose entry in the index is unreadable, so that even its topic is unknown."""
         self.accepted["unreadable"] += 1
         self.unreadable.append(str(why))
 
@@ -122,7 +122,7 @@ def _readable(items: Sequence[Item], balance: Balance) -> Iterator[Listed]:
 def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
     """Read these requests' records, by the request's id, with eventually consistent reads, which cost half.
 
-    Records may be missing: the newest, and those that are unreadable or belong to an earlier request with the same id.
+    The result may lack the newest records. It lacks unreadable ones, and those of an earlier request with the same id.
     """
     accepted_at = {each.id: ms_of(each.created_at) for each in listed}
     found: dict[str, Record] = {}

@@ -84,7 +84,7 @@ def counted(done: str, number: int, problems: list[str], others: str, *, json: b
 
 
 def audit(message: str, **members: str) -> None:
-    """Print on stderr, for an audit log, what an operator changes: as a line of JSON, or as text on a terminal."""
+    """Print on stderr, for an audit log, what an operator changes (`members`): as JSON or, on a terminal, as text."""
     at = timestamp(utc_now())
     if sys.stderr.isatty():
         note(f"{at}  {message}: " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in members.items()))
@@ -137,7 +137,7 @@ def dead_letters(found: Iterable[QueuedDeadLetter], reached: DeliveredChannels) 
 
 
 def dead_letter_document(letter: QueuedDeadLetter, reached: DeliveredChannels | None = None) -> dict[str, Any]:
-    """A dead letter for `--json`. `reached_by`: channels that delivered its request; null if that can't be read."""
+    """A dead letter for `--json`; with `reached`, also the channels that delivered its request (null if unknown)."""
     delivered = {} if reached is None else {"reached_by": reached.get(letter.dead_letter.request_id or "")}
     return delivered | {
         "id": letter.id,
@@ -192,7 +192,7 @@ def note_error_codes(codes: Iterable[str | None]) -> None:
 
 
 def erased(found: Erased) -> None:
-    """Print what was erased, the messages sent before, and the places that may still hold the texts."""
+    """Print what was erased, the messages sent before the erasure, and the places that may still hold the texts."""
     console().print(
         f"Erased at {found.erased_at}: the texts of request {found.request_id}, and {found.dead_letters} dead letters."
     )

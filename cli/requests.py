@@ -1,4 +1,4 @@
-"""Implements `assistance send`, `watch`, `list` and `resend`."""
+"""Implements `assistance send`, `status`, `watch`, `list` and `resend`."""
 
 import json
 import urllib.request
@@ -105,7 +105,7 @@ class Step:
 def follow(read: Callable[[], RequestRecord], pause: Callable[[], bool]) -> Iterator[Step]:
     """Yield each event of a request and its resends once, until every delivery has a final status.
 
-    `pause` waits before the next read, and returns False to stop.
+    `pause` waits before the next read, and returns False when the time is over.
     """
     seen: set[Step] = set()
     while True:
@@ -180,7 +180,10 @@ def search(
 
 
 def resend(requests: Requests, request_id: str, channel: Channel, act: str) -> None:
-    """Add a resend by the channel to the request's record and outbox. `act`: the resend's id. Raises `Failure`."""
+    """Add a resend by the channel to the request's record and outbox. `act`: the resend's id.
+
+    Raises `Failure` if the request has expired or is erased, or if a delivery by that channel is not finished.
+    """
 
     def again(record: Record) -> tuple[Record, bool]:
         if record.erased_at is not None:

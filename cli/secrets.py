@@ -52,7 +52,7 @@ def reader(stack: Stack, name: str) -> Callable[[str], object]:
 
 
 def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
-    """Fetch a secret and pass its text to `read`. Raises `UnusableSecret` and what boto3 raises."""
+    """Fetch a secret, and return what `read` makes of its text. Raises `UnusableSecret` and what boto3 raises."""
     try:
         found = stack.client("secretsmanager").get_secret_value(SecretId=arn)
     except ClientError as error:
@@ -67,7 +67,8 @@ def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
 def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
 
-    Raises `Failure` for an unknown secret, or for a value that the functions can't use.
+    Raises `Failure` for an unknown secret, for a value that the functions can't use, or for `keep_old` with a
+    secret that holds only one value.
     """
     arn = names(stack).get(name)
     if arn is None:

@@ -72,7 +72,10 @@ def recipient(stack: Stack, address: str) -> Finding:
 
 
 def verified(check: str, address: str, identities: Mapping[str, Document]) -> Finding:
-    """Whether one of these identities, of an address and its domains, is verified. `check`: the finding's name."""
+    """Check whether SES has verified one of `identities`, by name: an address, its domain, or a parent domain.
+
+    `check`: the finding's name.
+    """
     holds = any(it["VerifiedForSendingStatus"] for it in identities.values())
     advice = (
         "publish the DNS records of SES DKIM below; SES looks for them for 72 hours"
@@ -83,7 +86,7 @@ def verified(check: str, address: str, identities: Mapping[str, Document]) -> Fi
 
 
 def _identities(stack: Stack, address: str) -> dict[str, Document]:
-    """Return SES's identities for the address, for its domain and for the parent domains, the nearest first."""
+    """Return SES's identities for the address, its domain and the parent domains, by these names, the nearest first."""
     labels, client, found = address.rpartition("@")[2].split("."), stack.client("sesv2"), {}
     # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetEmailIdentity.html
     for name in (address, *(".".join(labels[start:]) for start in range(len(labels) - 1))):

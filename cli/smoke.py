@@ -79,9 +79,9 @@ def _result(topic: str, request_id: str, document: Document) -> Result:
 
 
 def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
-    """Test each topic of the deployed routes. If the stack lets people take requests, the test takes its own.
+    """Test each topic of the deployed routes, and take each test request if the stack lets people take requests.
 
-    `pause` waits before each further look at the requests, and returns False to stop.
+    `pause` waits before each further look at the requests, and returns False when the time is over.
     """
     topics = list(read_routes(stack.environment("api")["ROUTES"]))
     takes_requests = stack.environment("reconciler").get("TAKE") == "true"

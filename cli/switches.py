@@ -34,10 +34,10 @@ class Part(StrEnum):
 
 
 def switch(stack: Stack, part: Part, destination: str | None, *, on: bool, wait: Callable[[], bool]) -> tuple[str, str]:
-    """Start a part, or stop it if `on` is False, unless that is so already. Returns its state before and after.
+    """Start a part, or stop it if `on` is False. Returns its state before and after, such as `enabled`.
 
-    `destination`: the channel or `callback` whose part it is, or None. `wait` waits before the state is read again, and
-    returns False when the time is over. Raises `Failure` and what boto3 raises.
+    `destination`: the channel or `callback` whose part it is; None if the stack has only one such part. `wait` waits
+    before the state is read again, and returns False when the time is over. Raises `Failure` and what boto3 raises.
     """
     if part in {Part.RECONCILER, Part.HEARTBEAT}:
         return _schedule(stack, f"{part}{destination or ''}", on=on)

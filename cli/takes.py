@@ -13,7 +13,7 @@ VIA: Final = "operator"
 
 
 def take(requests: Requests, request_id: str, name: str) -> Taken:
-    """Take a request in that person's name. Raises `Failure` if somebody has taken the request already."""
+    """Take a request in that person's name. Raises `Failure` if somebody has taken it already, or if it has expired."""
     try:
         taken = takes.take(requests, request_id, uuid.uuid4().hex, Human(name, VIA))
     except RequestGone:
@@ -28,7 +28,10 @@ def take(requests: Requests, request_id: str, name: str) -> Taken:
 
 
 def release(requests: Requests, request_id: str, operator: str) -> str:
-    """Release a request in the operator's name. Returns who had the request. Raises `Failure` if nobody had it."""
+    """Release a request in the operator's name, and return who had taken it.
+
+    Raises `Failure` if nobody has taken it, if somebody else takes it meanwhile, or if it has expired.
+    """
     try:
         held = requests.read(request_id).record.taken
         if held is None:

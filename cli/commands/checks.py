@@ -1,4 +1,4 @@
-"""`assistance doctor`, `smoke`, `ledger`, `reconcile` and `slack-manifest`: checks of the whole stack."""
+"""`assistance doctor`, `smoke`, `ledger`, `reconcile`, `env`, `output` and `slack-manifest`: for the whole stack."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""`assistance send`, `status`, `watch`, `list` and `resend`: sends requests, and shows how far their delivery is."""
+"""`assistance send`, `status`, `watch`, `list` and `resend`: send requests, and show how far their delivery is."""
 
 import sys
 import uuid
