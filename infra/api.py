@@ -70,7 +70,7 @@ _LOGGED: Final = {
 
 
 def _limits(config: Config) -> dict[str, apigateway.MethodDeploymentOptions]:
-    """Rate limits for the methods without a key, so that anonymous calls can't use up the limit for bots with a key."""
+    """Rate limits, by path and method, of methods without a key: anonymous calls can't use up the limit for bots."""
     limits = {f"/{path}/GET": (2, 5) for path in _REFERENCE if config.serve_reference}
     signed = [
         *(_BY_SLACK if config.take and Channel.SLACK in config.deployed else ()),

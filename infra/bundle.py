@@ -123,7 +123,7 @@ def compiler(python_version: str) -> str | None:
 
 
 def _needless(installed: Path, directory: str, names: list[str]) -> set[str]:
-    """Return those of `names`, a directory's files, to leave out: they differ by machine, or no function reads them."""
+    """Tell `shutil.copytree` which files to leave out: they differ by machine, or no function reads them."""
     where = Path(directory).relative_to(installed).as_posix()
     if where == ".":
         # Scripts in `bin` contain the path of this machine's Python. `slack` is the former name of `slack_sdk`.

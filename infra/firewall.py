@@ -62,7 +62,7 @@ class Firewall(Construct):
         wafv2.CfnWebACLAssociation(self, "Association", resource_arn=stage.stage_arn, web_acl_arn=acl.attr_arn)
 
     def _rate(self, priority: int, limit: int) -> wafv2.CfnWebACL.RuleProperty:
-        """A rule that answers 429 to an IP address after `limit` calls a minute. WAF's 403 would mean a wrong key."""
+        """A rule that answers 429 to an address after `limit` calls a minute. WAF's 403 would suggest a wrong key."""
         return wafv2.CfnWebACL.RuleProperty(
             name="Rate",
             priority=priority,

@@ -22,7 +22,7 @@ _OUTPUT: Final = "AlarmTopicArn"
 
 
 class Governed(Construct):
-    """Gives each log group of the stack a KMS key, and each alarm an action. Create it after all other constructs."""
+    """Gives each log group of the stack a KMS key, and each alarm a topic to notify. Create it last."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)

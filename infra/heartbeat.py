@@ -19,7 +19,7 @@ INTERVAL = Duration.hours(1)
 
 
 class Heartbeat(Construct):
-    """An hourly schedule for each channel. It invokes the consumer, whose role can already read the secret and send."""
+    """Lets each channel's consumer check its provider every hour: its role can already read the secret and send."""
 
     def __init__(self, scope: Construct, construct_id: str, *, consumers: Mapping[Channel, ChannelConsumer]) -> None:
         super().__init__(scope, construct_id)

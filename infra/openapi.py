@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 class Links(BaseModel):
-    """Links to follow, relative to the API's address."""
+    """A request's links, relative to the API's address. `self` leads to the request."""
 
     self: Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
 
@@ -121,7 +121,7 @@ class ProblemDocument(BaseModel):
 
 
 class Health(BaseModel):
-    """The API works."""
+    """The API's answer if it works."""
 
     status: Literal["ok"]
 

@@ -16,7 +16,7 @@ PATH = "slack/interactions"
 
 
 class SlackInteractions(Construct):
-    """The path of a pressed button: Slack → API → function → table. Somebody must store the app's signing secret."""
+    """The path of a pressed button: Slack → API → function → table. Operators must store Slack's signing secret."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, table: Table, api: Api) -> None:
         super().__init__(scope, construct_id)

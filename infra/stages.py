@@ -43,8 +43,8 @@ def load(
 ) -> Config:
     """Parse and check the settings in this context. Raises `InvalidConfig`.
 
-    `what` and `advice` are the first and the last line of the error. Keys with a colon or a hyphen belong to the CDK
-    and other tools, and are ignored unless they resemble a setting.
+    `what` and `advice` begin and end the error's text. Keys with a colon or a hyphen belong to the CDK and other tools,
+    and are ignored unless they resemble a setting.
     """
     for name in context.keys() - Config.model_fields.keys():
         if ":" not in name and (_similar(name) or "-" not in name):

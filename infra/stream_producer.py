@@ -1,4 +1,4 @@
-"""The stream producer: the function that publishes from the table's stream to the SNS topic."""
+"""The stream producer: the function that publishes outbox entries from the table's stream to the SNS topic."""
 
 from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_lambda as lambda_

@@ -64,7 +64,7 @@ class TakePage(Construct):
     def _trace_no_link(self, config: Config) -> None:
         """Exclude the take page from X-Ray, because API Gateway's traces contain the path, and this path has the token.
 
-        MiniStack does not support sampling rules.
+        The local stack gets no such rule, because its emulator supports none.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-configuring-xray-sampling-rules.html
         """

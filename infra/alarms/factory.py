@@ -1,7 +1,7 @@
 """Creates alarms. Each watches one metric, and its description says what to do.
 
-infra/python_function.py sets the namespace of our own metrics, the stack's name. No alarm uses metric math, because the
-local emulator can't deploy it.
+infra/python_function.py makes the stack's name the namespace of our own metrics. No alarm uses metric math, because
+the local emulator can't deploy it.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ Alarms = list[cloudwatch.Alarm]
 
 
 class AlarmFactory:
-    """Creates alarms in a construct, and keeps a list of them."""
+    """Creates alarms in a construct, and lists them in `created`."""
 
     def __init__(self, scope: Construct, config: Config) -> None:
         self.config = config

@@ -172,7 +172,7 @@ class Config(Settings):
 
     @property
     def lacking(self) -> Mapping[str, str]:
-        """The settings that production needs and that are not set: an error message by the setting's name."""
+        """The settings without a value that production can use: an error message by the setting's name."""
         lacking = {
             "account": not self.account,
             "region": not self.region,
@@ -196,7 +196,7 @@ class Config(Settings):
 
     @property
     def example_addresses(self) -> list[str]:
-        """The settings with an address at example.com, which nobody reads."""
+        """The names of the settings with an address at example.com, whose mails nobody reads."""
         addresses = {
             "email_sender": (self.email_sender,),
             "email_recipients": self.email_recipients,
