@@ -17,6 +17,7 @@ from assistance.domain.record import (
 )
 from assistance.domain.takes import ESCALATION, erase, escalate, release, take
 from assistance.domain.transitions import (
+    FALLBACK,
     Claim,
     Refused,
     claim,
@@ -284,6 +285,15 @@ def test_an_escalation_waits_while_an_attempt_to_send_the_fallback_is_running() 
     record = escalate(sent(record, EMAIL, "c", "n", now=4), now=9)
     assert claim(record, ESCALATION, "d", now=10, until=20, limit=3) == (record, Refused.BUSY)
     assert isinstance(claim(record, ESCALATION, "d", now=50, until=60, limit=3)[1], Claim)
+
+
+def test_the_search_for_an_escalation_that_died_lasts_until_its_claim_has_ended() -> None:
+    """Otherwise the fallback would search only for messages that arrived shortly after the attempt's start."""
+    record, _ = claim(escalate(mailed(), now=9), ESCALATION, "b", now=10, until=930_000, limit=3)
+    record = returned(record, "m", "bounce", now=11)
+    _, answer = claim(record, FALLBACK, "c", now=930_000, until=999_999, limit=3)
+    assert isinstance(answer, Claim)
+    assert [(doubt.id, doubt.ended_at) for doubt in answer.doubts] == [("b", 930_000)]
 
 
 def test_an_escalation_cancelled_by_a_take_shows_no_next_attempt() -> None:

@@ -85,7 +85,7 @@ def claim(
         return record, Refused.UNKNOWN
     if delivery.holds(attempt):
         # The answer to this attempt's own write was lost, so the SDK has repeated the write.
-        return record, _claimed(record, delivery)
+        return record, _claimed(record, delivery, now)
     if refused := _refusal(record, delivery, now):
         nobody_sends_it = refused in {Refused.NOT_NEEDED, Refused.ERASED}
         return (_marked_unneeded(record, delivery, now) if nobody_sends_it else record), refused
@@ -99,7 +99,7 @@ def claim(
     if claimed.wanted_since > now:
         # An operator's command has written that time, with a clock that is fast.
         claimed = replace(claimed, wanted_since=now)
-    return with_delivery(record, claimed), _claimed(record, claimed)
+    return with_delivery(record, claimed), _claimed(record, claimed, now)
 
 
 def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int) -> Record:
@@ -277,11 +277,11 @@ def _is_exhausted(delivery: Delivery, limit: int) -> bool:
     return died and delivery.attempts_used >= limit
 
 
-def _claimed(record: Record, delivery: Delivery) -> Claim:
+def _claimed(record: Record, delivery: Delivery, now: int) -> Claim:
     before = replace(delivery, attempts=delivery.attempts[:-1])
     # The fallback and the escalation show the same request on the same channel, where it must not appear twice.
     others = (each for each in record.deliveries if {each.kind, delivery.kind} == {Kind.FALLBACK, Kind.ESCALATION})
-    doubts = (*(doubt for other in others for doubt in other.doubts), *before.doubts)
+    doubts = (*(doubt for other in others for doubt in _ended_by(other, now).doubts), *before.doubts)
     # The last attempt is in doubt only if `claim` has marked it as one that died, which this claim only gives up.
     return Claim(delivery.attempts_used, doubts, delivery.alone, exhausted=delivery.attempts[-1].in_doubt)
 
