@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from assistance.domain import takes
-from assistance.domain.record import Take
+from assistance.domain.record import Record, Take
 from assistance.engine.takes import Human, measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.history import RequestRecord, outgoing_of
@@ -18,13 +18,14 @@ from assistance.routing import Channel
 from assistance.slack import blocks
 from assistance.slack.blocks import ShownRequest
 from assistance.slack.message import compose
-from assistance.store.requests import RequestGone, Requests
+from assistance.store.requests import RequestGone, Requests, Stored
 from slack_interactions.button_press import ButtonPress
 from slack_interactions.response_url import privately
 
 REDRAWS: Final = 4
 """How often the message is updated at most. Slack allows five uses of a `response_url`; the last one is kept for a text
 to the user."""
+_CLOCKS_MS: Final = 3_600_000  # by how much our clock and Slack's differ at most
 Answer = Callable[[str, Mapping[str, Any]], bool]
 
 
@@ -54,8 +55,8 @@ class Taking:
 
     def _take(self, press: ButtonPress) -> str | None:
         """Take the request for the user who pressed. Returns None, or a text that says who had taken it before."""
-        on, human = press.on, _human(press)
-        taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts)
+        on, human, known = press.on, _human(press), self._read(press)
+        taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts, known=known)
         measure(taken)
         logger.info("taken" if taken.is_new else "taken already", request_id=on.request_id)
         if taken.is_new:
@@ -65,7 +66,7 @@ class Taking:
     def _release(self, press: ButtonPress) -> str | None:
         """Release the request if the user who pressed has it. Returns None, or a text that says why not."""
         request_id = press.on.request_id
-        taken = self.requests.read(request_id).record.taken
+        taken = self._read(press).record.taken
         if taken is None:
             return "Nobody has this request."
         if not _theirs(taken, press):
@@ -73,6 +74,12 @@ class Taking:
         release(self.requests, request_id, taken.id, _human(press))
         logger.info("released", request_id=request_id)
         return None
+
+    def _read(self, press: ButtonPress) -> Stored:
+        stored = self.requests.read(press.on.request_id)
+        if _is_later(stored.record, press):
+            raise RequestGone
+        return stored
 
     def _redraw(self, press: ButtonPress) -> bool:
         """Update the message according to the table, and again if somebody else has pressed a button meanwhile.
@@ -107,7 +114,7 @@ class Taking:
         """
         shown = {}
         for on, each in zip(press.shown, self.requests.several([on.request_id for on in press.shown]), strict=True):
-            if each is None:
+            if each is None or _is_later(each.record, press):
                 raise RequestGone
             now = epoch_ms(utc_now())
             event = partial(takes.arrived, name=on.delivery, take_id=press.id, result=press.ts, now=now)
@@ -115,6 +122,11 @@ class Taking:
                 self.requests.update(on.request_id, event)
             shown[on] = each
         return shown
+
+
+def _is_later(record: Record, press: ButtonPress) -> bool:
+    """Whether the message shows an earlier request with the same id, which has expired: it is older than the record."""
+    return float(press.ts) * 1_000 + _CLOCKS_MS < record.created_at
 
 
 def _outgoing(on: ShownRequest, shown: RequestRecord) -> Outgoing:

@@ -14,7 +14,7 @@ from assistance.routing import Channel, routes
 from local.slack_server import SlackServer, signed
 from local.slack_workspace import OURS, Bot, Json, buttons
 from slack_interactions import handler
-from tests.integration.cloud import Cloud, forget, http_event
+from tests.integration.cloud import RETENTION, Cloud, forget, http_event
 from tests.integration.resources import create_secret
 from tests.records import record_of
 
@@ -221,6 +221,25 @@ def test_clicking_the_button_of_an_expired_request_shows_that_the_request_has_ex
         stack.table.delete_item(Key={"pk": request_id, "sk": sort})
     assert press(team, "anna") == 200
     assert "not stored any more" in team.workspace.ephemeral_messages[-1]["text"]
+
+
+def test_the_button_of_an_expired_request_does_not_take_a_later_request_with_the_same_idempotency_key(
+    stack: Cloud, team: SlackServer
+) -> None:
+    for description in ("early", "late"):
+        request_id = stack.post("sales", description, Idempotency_Key="key")
+        stack.produce()
+        if description == "early":
+            stack.consume(Channel.SLACK)
+            team.messages[0]["ts"] = str(float(team.messages[0]["ts"]) - RETENTION.total_seconds() - 60)
+            for sort in ("REQUEST", "RECORD"):
+                stack.table.delete_item(Key={"pk": request_id, "sk": sort})
+    assert press(team, "anna") == 200
+    assert "taken" not in stack.show(request_id)
+    assert "not stored any more" in team.workspace.ephemeral_messages[-1]["text"]
+    assert "late" not in json.dumps(team.messages[0])
+    stack.consume(Channel.SLACK)
+    assert len(team.messages) == 2, "the later request is posted"
 
 
 def body_of(team: SlackServer, **changes: Any) -> str:  # noqa: ANN401

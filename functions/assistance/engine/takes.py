@@ -36,14 +36,16 @@ def take(
     *,
     delivery: str | None = None,
     result: str | None = None,
+    known: Stored | None = None,
 ) -> Taken:
     """Take a request for that human, unless somebody has taken it. Each press of a button has a new `take_id`.
 
-    `delivery`, `result`: the used message's delivery and id. Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
+    `delivery`, `result`: the used message's delivery and id. `known`: as for `Requests.change`. Raises `RequestGone`,
+    `Unreadable` or `TableUnavailable`.
     """
     by, via, now = human.name, human.via, epoch_ms(utc_now())
     event = partial(takes.take, take_id=take_id, by=by, via=via, now=now, delivery=delivery, result=result)
-    stored, counts = requests.change(request_id, event)
+    stored, counts = requests.change(request_id, event, known)
     return Taken(stored, counts, is_new=counts.id == take_id)
 
 
