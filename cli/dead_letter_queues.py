@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Both SendMessageBatch's limit and DeleteMessageBatch's:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 _BATCH: Final = 10
+_BATCH_BYTES: Final = 262_144
+"""How long the messages of one SendMessageBatch may be together: SQS takes 1 MiB, and took this much before 2025."""
 MAX_HELD: Final = 1_000
 """Maximum number of dead letters to redrive or discard per reading of a queue. SQS hides them from other readers."""
 MAX_READ: Final = 10_000
@@ -156,6 +158,9 @@ def discarder(stack: Stack) -> Act:
 
 
 def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]) -> list[Outcome]:
+    if len(letters) > 1 and sum(len(each.dead_letter.body.encode()) for each in letters) > _BATCH_BYTES:
+        half = len(letters) // 2
+        return _redrive(stack, sqs, letters[:half]) + _redrive(stack, sqs, letters[half:])
     outcomes = [
         Outcome(each, f"no consumer can read it ({each.dead_letter.reason}): see 'dead-letters show', then discard it")
         for each in letters

@@ -118,6 +118,20 @@ def test_a_redrive_killed_at_any_moment_loses_no_message_and_causes_no_second_de
     assert ids(operator) == []
 
 
+def test_seven_long_dead_letters_are_redriven_although_one_call_of_sqs_does_not_take_them(operator: Operator) -> None:
+    """The longest call of a bot becomes a message of 168 KB. A call of SQS takes 1 MiB."""
+    cloud = operator.cloud
+    details = {str(number): "\U0001f4ac" * 500 for number in range(20)}
+    body = json.dumps({"topic": "sales", "description": "\U0001f4ac" * 4_000, "details": details}, ensure_ascii=False)
+    for _ in range(7):
+        assert cloud.call("POST", "/assistance-requests", body, Content_Type="application/json")["statusCode"] == 202
+        cloud.produce()
+        operator.move_to_dlq(SLACK, cloud.dlqs[SLACK])
+    result = operator.run("dead-letters", "redrive", "--all", "--yes")
+    assert (result.exit_code, result.stdout) == (0, "7 redriven, 0 skipped.\n")
+    assert ids(operator) == []
+
+
 def test_each_dead_letter_is_redriven_once_although_one_receive_call_does_not_return_all_of_them(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
