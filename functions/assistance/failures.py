@@ -25,7 +25,7 @@ class Kind(StrEnum):
 def failure(
     kind: Kind, code: str, *, retry_after: float | None = None, in_doubt: bool = False
 ) -> PermanentFailure | TransientFailure:
-    """The `DeliveryError` for that kind of error. `in_doubt`: True if a `TRANSIENT` failure is in doubt, too."""
+    """The `DeliveryError` for this kind of error. `in_doubt`: True if a failure of kind `TRANSIENT` is in doubt."""
     match kind:
         case Kind.PERMANENT:
             return PermanentFailure(code)

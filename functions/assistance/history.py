@@ -80,7 +80,7 @@ class RequestRecord:
 
 
 def published_at(marked: str | None, record: Record) -> str | None:
-    """The first publication's time: `marked`, from the table, or an earlier attempt's. None if `marked` is None."""
+    """The first publication's time: `marked` or, if that is earlier, the first attempt's. None if `marked` is None."""
     if marked is None:
         return None
     attempts = (attempt for delivery in record.deliveries for attempt in delivery.attempts)

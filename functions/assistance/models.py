@@ -149,7 +149,7 @@ class Message(Model):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request that a channel must send, with the reason and with earlier attempts in doubt."""
+    """A request to send to a destination, why it goes there, and its earlier attempts in doubt."""
 
     request: AssistanceRequest
     doubts: tuple[Attempt, ...] = ()  # the earlier attempts whose messages may have arrived: first search for them

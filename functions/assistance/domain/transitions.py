@@ -118,7 +118,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
 
 
 def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due: int, alone: bool = False) -> Record:
-    """Remove an attempt that sent nothing because of `code`. The next, by itself if `alone`, is due at `due`."""
+    """Remove an attempt that `code` kept from sending. Another is due at `due`, alone in its message if `alone`."""
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
@@ -294,7 +294,7 @@ def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt
 
 
 def _failed(before: Record, record: Record, delivery: Delivery, code: str, now: int) -> Record:
-    """Add to `record` what the failure of `delivery` requires: the fallback, or a callback about the final status."""
+    """Add the fallback, escalation or callback that this failure requires. `before`: the record before the failure."""
     destination = record.fallback
     own_failed = delivery.destination in record.channels and record.status is Status.FAILED
     fallback = record.delivery(FALLBACK)

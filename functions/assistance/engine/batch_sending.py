@@ -28,7 +28,7 @@ Sending: TypeAlias = Callable[[Outgoing], SendResult]
 
 @dataclass(frozen=True, slots=True)
 class BatchSend:
-    """A channel implements this instead of `Send` if it can send several requests in one message."""
+    """The functions of a channel that can send several requests in one message. Others have a `Send` instead."""
 
     divide: Callable[[Sequence[Outgoing]], Iterable[Sequence[Outgoing]]]
     """Group requests into messages. A request whose `alone` is true gets a message of its own."""

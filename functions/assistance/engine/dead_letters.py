@@ -56,7 +56,7 @@ class DeadLetter:
 def write(
     sqs: SQSClient, queue_url: str, body: str, *, code: str, channel: Destination, source_message_id: str
 ) -> None:
-    """Put a message into a dead-letter queue, with the error code and the SQS id of the message that failed."""
+    """Put `body` into a dead-letter queue, with the error code and the SQS or SNS id of the message that led to it."""
     attributes = {"error_code": code, "channel": channel, "source_message_id": source_message_id}
     sqs.send_message(
         QueueUrl=queue_url,

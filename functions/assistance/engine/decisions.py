@@ -27,7 +27,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """The provider has not tried to deliver the message, so no attempt counts. One follows after `delay` seconds."""
+    """The provider has not tried to send, so this attempt does not count. Another follows after `delay` seconds."""
 
     code: str
     delay: int

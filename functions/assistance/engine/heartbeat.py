@@ -21,7 +21,7 @@ Check: TypeAlias = Callable[[], Iterator[str]]
 
 
 def run(channel: Destination, check: Check) -> dict[str, Any]:
-    """Run the check and emit `Unreachable`: 1 if it found a defect, 0 if not, nothing if the provider didn't answer."""
+    """Emit `Unreachable`: 1 if the check finds defects, 0 if none, nothing without an answer. Returns the defects."""
     broken = list[str]()
 
     def found(defect: str) -> None:

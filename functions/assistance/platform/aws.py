@@ -109,7 +109,7 @@ def ses() -> SESV2Client:
 
 
 def error_code(error: Exception) -> str:
-    """AWS's error code, else `http_` and the status; `unexpected_answer` if it is broken; the type if none came."""
+    """AWS's code; without one, `http_` and the status; `unexpected_answer` for an unreadable answer; else the type."""
     match error:
         case ClientError(response={"Error": {"Code": str(code)}}) if _CODE.fullmatch(code):
             return code

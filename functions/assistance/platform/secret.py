@@ -22,7 +22,7 @@ def secrets() -> SecretsProvider:
 
 
 def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: bool = False) -> Value:
-    """Parse a secret's text by `read`. The text is cached unless `fresh`. Raises `TransientFailure(unavailable)`."""
+    """Get a secret, cached unless `fresh`; parse it by `read`. If one fails, raise `TransientFailure(unavailable)`."""
     try:
         return read(text(secrets().get(arn, max_age=MAX_AGE_SECONDS, force_fetch=fresh)))
     except GetParameterError as error:

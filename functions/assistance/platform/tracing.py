@@ -37,7 +37,7 @@ def current() -> str | None:
 
 @contextmanager
 def continuing(header: str | None) -> Iterator[None]:
-    """Inside the `with` block, this thread publishes with that trace header. None continues no bot's trace."""
+    """Inside the `with` block, this thread publishes with that trace header; if it is None, with this invocation's."""
     token = _continued.set(header)
     try:
         yield

@@ -1,1 +1,1 @@
-"""Slack messages that show requests. One function posts them, another updates one if a human takes a request in it."""
+"""Slack messages that show requests. One Lambda function posts them; another updates one if a button is pressed."""

@@ -185,7 +185,7 @@ class _EntryStyle:
 def _digest(
     shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: Mapping[str, Take], room: int
 ) -> list[Block]:
-    """A title and an entry for each request, with dividers between the entries if there is room."""
+    """A title and an entry for each request, with dividers if there is room. `taken`: the takes, by request id."""
     look, drawn = _EntryStyle(at, has_topics=_has_topics(shown)), []
     for each in (look, replace(look, dividers=False), replace(look, dividers=False, taken_ids=False)):
         drawn = [blocks.header(_title(shown))]

@@ -97,7 +97,7 @@ def _times(record: Record) -> Iterator[int]:
 
 
 def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """The new document, plus those members of the previous document that only a later version of this code knows."""
+    """The document `after`, plus those members of `before` that the class `kind` lacks: a later version added them."""
     if not isinstance(before, Mapping):
         return after
     known = {field.name for field in fields(kind)}

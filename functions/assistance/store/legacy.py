@@ -121,7 +121,7 @@ def is_delivery(item: Item) -> bool:
 
 
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
-    """Whether version 1's item has more attempts than the record. The item's timeline has an entry for each attempt."""
+    """Whether version 1's item has more attempts than our delivery. Its timeline has an entry for each attempt."""
     if ours is None or not (ours.attempts or ours.waiting_for):
         return True
     return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
@@ -148,7 +148,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
 
 
 def _with_failure(record: Record, stands_in: Fallback) -> Record:
-    """The record with the failed attempt that led to this fallback, unless the failed channel has a final status."""
+    """Add the failed attempt that led to this fallback, unless the failed channel's delivery has a final status."""
     own = record.delivery(str(stands_in.failed_channel))
     if own is None or own.final:
         return record

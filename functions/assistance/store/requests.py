@@ -57,7 +57,7 @@ class Requests:
     ) -> tuple[AssistanceRequest, bool]:
         """Store a request in one conditional write. Returns the stored request, and whether an earlier call stored it.
 
-        Raises `IdempotencyKeyReused` or `Unreadable`.
+        `caller`: the id of the bot's API key. Raises `Unreadable`, or `IdempotencyKeyReused` if the payloads differ.
         """
         route = routes()[request.topic]
         item: dict[str, Any] = {
@@ -224,7 +224,7 @@ def _is_ours(items: list[Item]) -> bool:
 
 
 def _in_item(item: Item, new: Record) -> Stored:
-    """The record in the item; `new` if that is {} or an earlier request's. Raises `RequestGone` if a later one's."""
+    """The item's record; `new` if the item is {} or an earlier request's. Raises `RequestGone` if a later request's."""
     if not item:
         return Stored(new, new, {})
     existing = codec.record_of(item)
@@ -235,6 +235,6 @@ def _in_item(item: Item, new: Record) -> Stored:
 
 
 def stored_in(item: Item) -> Stored:
-    """The record in an item, for a caller that has not read the request item. Raises `Unreadable`."""
+    """The record in a record item, for a caller that has not read the request's own item. Raises `Unreadable`."""
     record = codec.record_of(item)
     return Stored(record, replace(record, deliveries=(), outbox=(), version=0), item)

@@ -43,5 +43,5 @@ def shard(request_id: str) -> int:
 
 
 def due_shard(request_id: str, *, only_to_take: bool = False) -> int:
-    """The shard in the index of watched requests. `only_to_take`: the request is delivered, and waits for a human."""
+    """A request's shard in the index that each sweep reads. `only_to_take`: it is delivered, and waits for a human."""
     return zlib.crc32(request_id.encode()) % DUE_SHARDS + (DUE_SHARDS if only_to_take else 0)

@@ -91,7 +91,7 @@ class Items:
         return found
 
     def mark_published(self, key: Mapping[str, str], channels: Sequence[str], now: str) -> None:
-        """Take an item out of the outbox if it is there for these channels, and note when it was first published."""
+        """If the item is in the outbox for these channels, take it out; note `now` unless it was published before."""
         self._update(
             Key=key,
             UpdateExpression=f"SET {schema.PUBLISHED_AT} = if_not_exists({schema.PUBLISHED_AT}, :now) "
@@ -101,7 +101,7 @@ class Items:
         )
 
     def erase(self, key: dict[str, str], created_at: str, said: Sequence[str], instead: str) -> None:
-        """Remove the attributes `said` of the request created at that time, and set its description to `instead`."""
+        """If the request was created at that time, remove the attributes `said`, and set `description` to `instead`."""
         names = {f"#{number}": name for number, name in enumerate(said)}
         self._update(
             Key=key,
@@ -112,7 +112,7 @@ class Items:
         )
 
     def _update(self, **call: Any) -> None:  # noqa: ANN401
-        """Update an item. Changes nothing if the call's condition fails."""
+        """Call `update_item` with these arguments. If their condition fails, nothing is changed or raised."""
         with _unavailable_on_aws_errors(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
             self.table.update_item(**call)
 
@@ -134,7 +134,7 @@ class Items:
         return self._listed(schema.LEDGER_INDEX, condition, values, newest_first=newest_first)
 
     def due(self) -> Iterator[Item]:
-        """Yield the records of all watched requests that are unfinished. The index may be a moment behind the table."""
+        """Yield the records of unfinished requests that the reconciler watches, from an index that may be outdated."""
         for number in range(schema.DUE_SHARDS):
             yield from self._shard(schema.DUE_INDEX, f"{schema.DUE_SHARD} = :shard", {":shard": number})
 
@@ -154,7 +154,7 @@ class Items:
         return heapq.merge(*shards, key=lambda item: str(item[schema.CREATED_AT]), reverse=newest_first)
 
     def _shard(self, index: str, condition: str, values: dict[str, Any], **order: Any) -> Iterator[Item]:  # noqa: ANN401
-        """Yield the items of one shard of an index, reading a page at a time."""
+        """Yield an index's items that meet the condition with these values. `order`: further arguments of the query."""
         while True:
             with _unavailable_on_aws_errors():
                 page = self.table.query(
