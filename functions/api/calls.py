@@ -44,7 +44,7 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
 
 
 def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
-    """The distinct values of a header, named in lower case. If there are several, a proxy may use another than the API.
+    """A header's distinct values, by its name in lower case. Of several, a proxy may use one, and the API another.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """

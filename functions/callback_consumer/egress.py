@@ -111,7 +111,7 @@ class Egress:
             thread.shutdown(wait=False)
 
     async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
-        """Connect to the first address that accepts. If one does not answer, enough time is left for the next."""
+        """Connect to the first address (IP, port) that accepts. Time is left for the next. `secure`: TLS arguments."""
         for number, address in enumerate(addresses, 1):
             last = number == len(addresses)
             try:

@@ -28,7 +28,7 @@ def prepare() -> None:
 
 
 def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
-    """Send the bot the callback about the request's event. Returns the webhook's id. Raises a `DeliveryError`."""
+    """If `receivers` allows it, `post` a callback (URL, body, headers). Returns its id, or raises a `DeliveryError`."""
     url, event = outgoing.request.callback_url, outgoing.event
     if url is None or event is None:
         raise PermanentFailure("malformed_message")

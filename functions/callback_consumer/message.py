@@ -18,7 +18,7 @@ def webhook_id(request: AssistanceRequest, event: End | Handled) -> str:
 
 
 def compose(request: AssistanceRequest, event: End | Handled) -> str:
-    """The body: the event, the request's status at that time, and the members by which the bot knows the request."""
+    """The callback's body: the event, the request's status after it, and the members that identify the request."""
     at, data = timestamp_of(event.at), request.summary_with_reference(event.status)
     if isinstance(event, Handled):
         data[_name(event)] = {"at": at, "by": event.by, "via": event.via}

@@ -58,7 +58,7 @@ def reply_to(request: AssistanceRequest) -> list[str]:
 
 
 def _text(description: str, shown_facts: tuple[Fact, ...], buttons: list[tuple[str, str]], notes: list[str]) -> str:
-    """The plain text of the mail, with the same content as its HTML. It begins with the description."""
+    """The mail's plain text, with the same content as its HTML. `buttons` has each button's text and URL."""
     about = [f"{one_line(fact.label)}: {one_line(fact.text)}" for fact in shown_facts]
     links = [f"{name}: {url}" for name, url in buttons]
     paragraphs = (lines for lines in ([description], about, links, ["--", *notes]) if lines)

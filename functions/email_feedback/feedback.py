@@ -34,7 +34,7 @@ class Feedback:
     dlq_url: str
 
     def process(self, event: Event, *, source_message_id: str) -> None:
-        """Act on an event. Raises `FeedbackError` or `TableUnavailable` so that Lambda retries it, or `Unreadable`."""
+        """Act on an event that has this id in SNS. Raises `FeedbackError`, `TableUnavailable` or `Unreadable`."""
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
@@ -81,7 +81,7 @@ class Feedback:
 
 
 def _check_final(record: Record, about: dict[str, Any]) -> None:
-    """Log that the event's mail is none of the request's. Raises `NotYetRecorded` if it may still be recorded."""
+    """Raise `NotYetRecorded` if a delivery may still record the event's mail. Else log `about`: no delivery sent it."""
     mails = [each for each in record.deliveries if each.destination == Channel.EMAIL]
     if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
         raise NotYetRecorded(about["request_id"])

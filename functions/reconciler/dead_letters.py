@@ -75,7 +75,7 @@ def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
 
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:
-    """The names of the deliveries that a dead letter may be of: the one it names; if none, own and fallback."""
+    """Names of the deliveries that a letter may be of: the one it names, else the channel's own and the fallback."""
     here = [delivery for delivery in record.unfinished if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]

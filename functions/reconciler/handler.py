@@ -35,7 +35,7 @@ sqs = cache(lambda: aws.when_used(aws.sqs))
 
 
 def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
-    """Check the new requests, the other unfinished ones and the dead letters. Raises `TableUnavailable`."""
+    """Check new and other unfinished requests and dead letters, after the outbox `sweep`. Raises `TableUnavailable`."""
     overdue = timedelta(seconds=settings().overdue_seconds)
     run = Run(requests(), sqs(), settings().queues, overdue, remaining_ms, dry_run, sweep.left)
     watched = [found for found in run.records(run.requests.items.due()) if found.record.ttl > run.now() // 1_000]

@@ -56,7 +56,7 @@ class _Progress(Model):
 
 
 class _Last(NamedTuple):
-    """The progress that the last sweep has stored. `legacy_until` is empty if version 1 has written since."""
+    """The progress that the last sweep has stored. `legacy_until` is empty if version 1 has overwritten it."""
 
     until: str = ""  # it has checked the requests that were accepted before this time
     legacy_until: str = ""  # version 1 will check no requests that were accepted before this time
@@ -73,7 +73,7 @@ class _Check(NamedTuple):
 
 
 def check(run: Run) -> list[Open]:
-    """Make the first and second checks of requests that are due, and watch the unfinished requests. Returns these."""
+    """Make each new request's first or second check if it is due. Watches the unfinished requests, and returns them."""
     report, items, last = run.report, run.requests.items, _last(run)
     until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
     # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.

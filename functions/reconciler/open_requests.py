@@ -15,7 +15,7 @@ TIME_TO_REPORT_MS: Final = 2_000
 
 
 def locate(run: Run, found: Open) -> None:
-    """Find out where a request's messages are, and publish lost ones again, as long as there is time."""
+    """Report where a request's messages are, and publish lost ones again, as long as there is time."""
     report = run.report
     report.open += 1
     overdue = list[str]()
@@ -38,7 +38,7 @@ def locate(run: Run, found: Open) -> None:
 
 
 def _publish_again(run: Run, found: Open, names: list[str]) -> None:
-    """Read the request from the table, since an index may be outdated. Publish the named deliveries that are lost."""
+    """Read the request again: an index may be outdated. Publish the named deliveries whose message is in no queue."""
     stored = run.requests.read(found.id)
     now = Open(found.id, stored.record)
     lost = list[str]()

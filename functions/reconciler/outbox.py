@@ -64,7 +64,7 @@ class Outbox:
         return sweep
 
     def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """Yield the readable items, with their entries from before `before`, or from after `now` if a clock is fast."""
+        """Yield items with entries from before `before` or (fast clock) after `now`. `sweep` counts unreadable ones."""
         for item in items:
             try:
                 found = self.publisher.read(item)

@@ -130,7 +130,7 @@ class Run:
             logger.error("a request can't be read or written", request_id=request_id, wrong=str(error))
 
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:
-        """Apply an event, and write the record unless in a dry run. Returns the record, and whether it has changed."""
+        """Apply an event, and write the record unless in a dry run. Returns it, and whether the event changed it."""
 
         def changed(record: Record) -> tuple[Record, bool]:
             after = event(record)

@@ -17,7 +17,7 @@ TIME_TO_REPORT_MS: Final = 4_000
 
 
 def escalate(run: Run, waiting: Iterable[Open]) -> None:
-    """Escalate the requests that nobody has taken in time, from the index and from `waiting`, while time is left."""
+    """Escalate the requests in `waiting` and in the table's index that nobody has taken in time, while time is left."""
     now, seen = run.now(), set[str]()
     for found in (*waiting, *run.records(run.requests.items.undecided(now))):
         if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:

@@ -45,8 +45,8 @@ class Window(NamedTuple):
 def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Search for the messages that earlier attempts have posted. Returns the id (`ts`) of each one found, or an error.
 
-    A request gets an error if it was not found and one of its windows could not be read. If the time is over, this is
-    `RateLimited`, which uses up no attempt; but if the first window took all the time, it is a `TransientFailure`.
+    A request gets an error if it was not found and one of its windows could not be read. If the time is over, the
+    error is `RateLimited`, which uses up no attempt; but `TransientFailure` if the first window took all the time.
     """
     until, late = utc_now() + SEARCH_TIME, TransientFailure(UNFINISHED)
     found: dict[Outgoing, str] = {}
@@ -66,7 +66,7 @@ def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryEr
 def _read(
     window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str], until: datetime, late: TransientFailure
 ) -> DeliveryError | None:
-    """Add the messages of `missing` in the window to `found`. Returns an error if it can't be read before `until`."""
+    """Add to `found` the messages of `missing` in the window. Returns the error if it fails; `late` if past `until`."""
     try:
         for message in _messages(window, until, late):
             found |= _shown_in(message, missing)
@@ -122,7 +122,7 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
 
 
 def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Outgoing, str]:
-    """The requests that this message shows, with its `ts`. Only our app's messages count: others may imitate them."""
+    """Those of `outgoing` in this message, with its `ts`. Only our app's messages count: others may imitate them."""
     # A message that was updated for a take may have lost its metadata, but its buttons name the requests too.
     blocks = message.get("blocks")
     entries, buttons = payloads(message), set(requests_in(blocks)) if isinstance(blocks, list) else set()
