@@ -33,7 +33,7 @@ def test_each_consumer_gets_the_slack_channel_recipients_or_teams_secret_of_each
     assert others == (None, None)
 
 
-def test_a_target_on_a_channel_without_named_targets_is_refused(added_channel: Channel) -> None:
+def test_a_route_that_names_a_target_on_a_channel_with_only_one_target_is_refused(added_channel: Channel) -> None:
     assert valid_route(Route((added_channel,)))
     with pytest.raises(ValueError, match="'where' can't name pigeon: that channel has one target only"):
         valid_route(Route((added_channel,), where={added_channel: "urgent"}))

@@ -172,7 +172,7 @@ def test_a_bounce_without_a_delivery_status_report_fails_a_mail_that_ses_has_not
         ("Transient", "ASubtypeOfTomorrow"),
     ],
 )
-def test_every_other_bounce_type_sets_a_mail_to_failed_whose_delivery_ses_had_confirmed(
+def test_a_bounce_of_any_type_except_an_automatic_reply_fails_a_mail_whose_delivery_ses_had_confirmed(
     stack: Cloud, kind: str, subtype: str
 ) -> None:
     request_id = mailed(stack)

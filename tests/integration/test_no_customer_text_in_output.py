@@ -395,6 +395,6 @@ def test_the_marker_texts_searched_for_in_logs_do_reach_their_recipients(world: 
     world.bot.calls[0].verified(SIGNING)
 
 
-def test_every_marker_text_is_used_in_this_file() -> None:
+def test_every_defined_marker_text_is_used_in_a_test() -> None:
     source = Path(__file__).read_text("utf-8")
     assert [name for name in CANARIES | ECHOED if source.count(f'"{name}"') + source.count(f"'{name}'") < 2] == []

@@ -7,11 +7,11 @@ import pytest
 from tests.model.mutants import mutants_of, results
 
 
-def test_only_the_named_functions_are_changed() -> None:
+def test_the_mutation_command_changes_only_the_named_functions() -> None:
     assert {mutant.function for mutant in mutants_of(["publish", "final"])} == {"publish", "final"}
 
 
-def test_an_unknown_function_is_rejected() -> None:
+def test_the_mutation_command_rejects_an_unknown_function_name() -> None:
     with pytest.raises(ValueError, match="publishes"):
         mutants_of(["publish", "publishes"])
 

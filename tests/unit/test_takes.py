@@ -331,7 +331,7 @@ def test_an_erased_request_is_not_escalated() -> None:
     assert escalated(erased) is erased
 
 
-def test_an_erased_request_is_neither_sent_nor_resent_and_its_callback_is() -> None:
+def test_an_erased_request_is_neither_sent_nor_resent_but_its_callback_is_sent() -> None:
     ended = dead_lettered(accepted(fallback=None, calls_back=True), SLACK, "m", "lost", now=1)
     erased = erase(ended, now=2)
     assert erased
