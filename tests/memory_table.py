@@ -1,6 +1,6 @@
-"""A DynamoDB table in memory that answers the calls of `store/table.py` and of the reconciler's lease.
+"""A DynamoDB table in memory that answers the calls of `store/table.py` and of `reconciler/lease.py`.
 
-It knows the expressions in these two files by their text, and raises an error on any other. The tests in
+The table knows the expressions in these two files by their text, and raises an error on any other. The tests in
 `integration/test_table_contract.py` compare it with moto.
 """
 
@@ -48,7 +48,7 @@ INDEXES: Final[Mapping[str, tuple[str, str, tuple[str, ...] | None]]] = {
     LEDGER_INDEX: (LEDGER_SHARD, CREATED_AT, (TOPIC,)),
     DUE_INDEX: (DUE_SHARD, DUE_AT, None),
 }
-"""The two keys of each index, and the other attributes that it projects: None means all attributes."""
+"""The two keys of each index, and the attributes that it projects besides: None means all attributes."""
 
 
 MOST_BYTES: Final = 400 * 1024
@@ -150,7 +150,7 @@ class MemoryTable:
         ]
 
     def put_item(self, call: Values) -> dict[str, Any]:
-        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
+        """PutItem, as in https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html."""
         key, item = _key(call["Item"]), _stored(call["Item"])
         if size(item) > MOST_BYTES:
             answer: Any = {"Error": {"Code": "ValidationException", "Message": "Item size has exceeded the maximum"}}
@@ -160,7 +160,7 @@ class MemoryTable:
         return {}
 
     def update_item(self, call: Values) -> dict[str, Any]:
-        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html."""
+        """UpdateItem, as in https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.html."""
         key = _key(call["Key"])
         values = self._check(key, "UpdateItem", call)
         sets, removes = UPDATES[_named(call["UpdateExpression"], call)]
@@ -170,24 +170,24 @@ class MemoryTable:
         return {}
 
     def delete_item(self, call: Values) -> dict[str, Any]:
-        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteItem.html."""
+        """DeleteItem, as in https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteItem.html."""
         key = _key(call["Key"])
         self._check(key, "DeleteItem", call)
         self._items.get(key[0], {}).pop(key[1], None)
         return {}
 
     def get_item(self, call: Values) -> dict[str, Any]:
-        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetItem.html."""
+        """GetItem, as in https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_GetItem.html."""
         found = self._item(_key(call["Key"]))
         return {"Item": _copied(found)} if found else {}
 
     def batch_get_item(self, call: Values) -> dict[str, Any]:
-        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html."""
+        """BatchGetItem, as in https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html."""
         found = [self._item(_key(key)) for key in call["RequestItems"][self.name]["Keys"]]
         return {"Responses": {self.name: [_copied(item) for item in found if item]}}
 
     def query(self, call: Values) -> dict[str, Any]:
-        """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html."""
+        """Query, as in https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html."""
         values, index = call["ExpressionAttributeValues"], call.get("IndexName")
         partition, wanted = QUERIES[call["KeyConditionExpression"]]
         value = values[partition]

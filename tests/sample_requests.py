@@ -32,7 +32,7 @@ def request(description: str = "help", id_: str = ID, **said: Any) -> Assistance
 
 
 def fullest(one: str, *, url: str | None = None) -> dict[str, Any]:
-    """Every optional field at its maximum length, filled with the character `one`. `url`: a valid URL instead."""
+    """Every optional field at its maximum length, filled with the character `one`. `url`: the URL to use."""
     return {
         "customer": Customer(name=one * 200, email=one * 320, phone=one * 50),
         "conversation_url": url or one * 2_000,

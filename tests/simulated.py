@@ -37,7 +37,7 @@ class Time:
         threading.Thread(target=run, daemon=True).start()
 
     def elapse(self, seconds: float) -> None:
-        """Let that many seconds pass."""
+        """Let `seconds` of simulated time pass, while other threads run."""
         turn = self._turn(self.now + seconds)
         self._next()
         turn.wait()

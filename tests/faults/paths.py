@@ -232,7 +232,7 @@ def _press_the_other(system: World, _: Topic) -> None:
 
 
 def _escalate(system: World, _: Topic) -> None:
-    """The reconciler escalates a request that nobody has taken. If its run is killed, the next run does so."""
+    """The reconciler escalates a request that nobody has taken. If its run is killed, the next run escalates."""
     [request_id] = system.accepted
     system.reconcile()
     system.settle()

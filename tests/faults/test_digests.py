@@ -182,10 +182,7 @@ def test_a_resend_is_posted_alone_and_never_in_a_digest(system: World) -> None:
 def test_many_fallback_messages_share_digests_and_each_entry_says_why_the_request_was_sent_to_slack(
     system: World,
 ) -> None:
-    """Here Slack accepts one post in ten minutes.
-
-    Posted one by one, most requests would fail after an hour of rate limits.
-    """
+    """Slack accepts one post in ten minutes. One by one, most requests would fail after an hour of rate limits."""
     system.slack.workspace.limit(600)
     system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     queue = system.aws.sqs.queues[Channel.SLACK]  # type: ignore[attr-defined]

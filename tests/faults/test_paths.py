@@ -10,7 +10,7 @@ from tests.faults.world import world
 
 
 def test_each_path_makes_the_same_aws_calls_with_the_in_memory_table_as_with_moto() -> None:
-    """This shows that faults injected in memory cover the calls that the functions make on moto."""
+    """So faults that the fault tests inject in memory cover the calls that the functions make on moto."""
     with world() as system:
         in_memory = {(name, topic): unbroken(system, name, topic) for name, topic in EACH_PATH}
     with world(moto=True) as system:

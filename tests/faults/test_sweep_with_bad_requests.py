@@ -85,7 +85,7 @@ def test_the_reconciler_handles_the_other_requests_although_one_expires_while_be
 def test_a_message_is_not_acknowledged_if_the_delivery_record_of_its_request_contains_no_deliveries(
     system: World,
 ) -> None:
-    """Such a record does not tell on which channel the request is to be delivered."""
+    """A record without deliveries does not tell on which channel the consumer is to deliver the request."""
     request_id = retried(system, "key")
     key = {PARTITION_KEY: request_id, SORT_KEY: RECORD}
     item: dict[str, Any] = system.cloud.table.get_item(Key=key)["Item"]

@@ -193,7 +193,7 @@ def test_an_updated_slack_digest_still_says_why_each_request_was_sent_to_slack(
 def test_a_button_click_proves_that_every_request_of_the_clicked_message_was_delivered(
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An updated message has no metadata, so a later search could not find the other requests of the message."""
+    """A click updates the message, which loses its metadata: a search could no longer find the other requests in it."""
     monkeypatch.setenv("RETRY_DOUBT_DELAY", "0")
     team.fail("drop", method="chat.postMessage", times=1)
     first, second = posted(stack, "one", "two")

@@ -213,7 +213,7 @@ class Deployed(Stage):
 
     @staticmethod
     def _settle_in(place: str) -> None:
-        """Set what the invocation that continues had been deployed with: the Slack channel `place`."""
+        """Set the consumer's Slack channel to `place` (A or B): the one with which the next invocation was deployed."""
         os.environ["SLACK_CHANNEL"] = SLACK[place]
         slack_settings.cache_clear()
 
@@ -231,7 +231,7 @@ class Deployed(Stage):
             self._check_ended(invocation)
 
     def dead_letter_the_return(self, delivery: str, number: int, then: Then = passes) -> None:
-        """Let the email feedback function write that mail's dead letter. `then` decides what happens to the call."""
+        """The email feedback function writes the dead letter of attempt `number`'s bounced mail, as `then` decides."""
         mail = self._mail(delivery, number)
         found = next(each for each in self.returning if each[0] == mail)
         self.returning.remove(found)

@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     queues: tuple[str, ...]
     dead_letters: tuple[str, ...]
     working: tuple[tuple[str, str], ...]
-    """The next call of each worker."""
+    """For each worker its id and its next call."""
     publishing: tuple[str, ...]
     returning: int
     """The number of bounced mails whose dead letter is not written yet."""

@@ -1,7 +1,7 @@
 """The invariants that every state of the model and every step must keep.
 
-They are computed from the attempts and from the messages that people have received, not from the properties of a
-record, which they check.
+The checks read the attempts and the messages that people have received, but not a record's properties, which they
+check as well.
 """
 
 from assistance.domain.record import (

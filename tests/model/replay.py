@@ -24,7 +24,7 @@ _NOW_AND_THEN: Final = 0.15
 _SWEEPS: Final = "a sweep finds "
 _PUBLISHES: Final = ("the producer publishes", "the producer marks")
 _EXPIRES: Final = "the request expires"
-"""A step that is mostly left out when it could be drawn, so that many steps come before it."""
+"""The name of a step that is mostly left out when it could be drawn, so that many steps come before it."""
 _SINGLE: Final = ", to send it alone"
 
 
@@ -86,7 +86,7 @@ def _comes_in_turn(step: str, locks: Mapping[str, int], *, is_ending: bool) -> b
 
 
 def _swept(world: World, memory: Memory) -> World:
-    """The world after a run of the reconciler: after all steps of it that are possible, one after the other."""
+    """The world after a run of the reconciler, which takes all its possible steps, one after the other."""
     return _while(world, memory, lambda step: step.startswith(_SWEEPS))
 
 

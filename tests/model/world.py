@@ -64,7 +64,7 @@ class World(NamedTuple):
     posts: tuple[tuple[str, str], ...] = ()
     """The messages that people have received: for each the delivery, and the Slack channel to which it was posted."""
     late: tuple[tuple[str, str], ...] = ()
-    """The messages that a slow provider has accepted and not delivered yet, as in `posts`."""
+    """The messages that a slow provider has accepted and not delivered yet: delivery and Slack channel."""
     excused: tuple[str, ...] = ()
     """The names of deliveries that may arrive once more, because nobody can tell whether their message has arrived."""
     sure: bool = True

@@ -17,7 +17,7 @@ BODY = json.dumps({"request": {"id": ID}})
 
 @dataclass
 class Queue:
-    """A fake SQS queue that hands out each message once, or with `again` one after the other over and over."""
+    """A fake SQS queue that hands out each message once, or with `again` all of them over and over."""
 
     messages: list[dict[str, Any]]
     again: bool = False
