@@ -26,7 +26,7 @@ Emitted: TypeAlias = dict[Series, list[float]]
 
 
 def emitted(log: str) -> Emitted:
-    """Every value of every metric in the log."""
+    """Every value of every metric in the log, by metric, namespace and dimensions."""
     values: defaultdict[Series, list[float]] = defaultdict(list)
     for document in _documents(log):
         for directive in document["_aws"]["CloudWatchMetrics"]:

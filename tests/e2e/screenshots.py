@@ -76,9 +76,9 @@ def main() -> None:
 
 
 def take(browser: Browser, console_url: str) -> str:
-    """Create a taken request, a fallback, dead letters, a retry and a request in the outbox.
+    """Take screenshots of the console with requests: taken, delivered by the fallback, dead, retried and unpublished.
 
-    Returns the fallback's id.
+    Returns the id of the request that its fallback delivered.
     """
     with opened(browser, console_url, motion="reduce") as page:
         taken = send(page, "sales", "A customer asks for a quote for 40 seats.")

@@ -40,7 +40,7 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
 
 @pytest.fixture(scope="module", autouse=True)
 def waiting(bot: Bot) -> dict[str, str]:
-    """Two delivered requests that must be taken within a minute: Anna takes one. Other tests run during that minute."""
+    """Two delivered requests to take within a minute, while other tests run: `anna`, which Anna takes, and `nobody`."""
     ids = {whose: bot.post("pricing", f"for {whose}") for whose in ("anna", "nobody")}
     for request_id in ids.values():
         bot.until_status(request_id, "delivered")

@@ -138,7 +138,7 @@ class System:
         return Counter(mail.request_id for mail in self.aws.mails())
 
     def posts(self) -> Counter[tuple[str, str | None]]:
-        """Return the number of posts for each request and resend."""
+        """Return the number of posts by the id of the request, and of the resend that posted it or None."""
         return Counter(held for message in self.slack.messages for held in _held(message))
 
     def reset(self) -> None:
@@ -187,7 +187,7 @@ class System:
     # --- what AWS does -------------------------------------------------------------------------------------------
 
     def invoke(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """Run one invocation, or one that overlaps another.
+        """Run `call` as one invocation, also while another one runs. Returns what it returns.
 
         Returns None if it was killed; the next one then starts cold.
         """

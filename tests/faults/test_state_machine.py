@@ -67,7 +67,7 @@ picks = st.integers(0, 50)
 
 @dataclass(frozen=True)
 class Meanwhile:
-    """An overlap: another process acts just before a call of an invocation."""
+    """An overlap: another process acts (`does`) before the invocation's call number `call`. Then `seconds` pass."""
 
     call: int
     does: str

@@ -35,7 +35,7 @@ FINAL: Final = {"delivered", "failed"}
 
 
 class World(Humans):
-    """The simulated system with the checks that its bots and operators make."""
+    """The simulated system with checks of what its bots and operators see of it."""
 
     # --- at any time ---------------------------------------------------------------------------------------------
 

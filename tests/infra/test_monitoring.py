@@ -493,7 +493,7 @@ def test_cloudwatch_may_publish_to_the_sns_topic_of_the_operators(template: Temp
 
 
 def links(template: Template) -> list[tuple[str, str]]:
-    """The page and the section to which each alarm links."""
+    """The page and the section to which each alarm links, also each composite one."""
     both = (*alarms(template).values(), *pages(template).values())
     found = [alarm["AlarmDescription"].rsplit(" ", 1)[1].partition("#") for alarm in both]
     return [(page, section) for page, _, section in found]
