@@ -123,6 +123,23 @@ def test_the_bot_gets_a_callback_about_each_take_and_release(stack: Cloud, bot: 
     assert len({call.id for call in bot.calls}) == 3
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_a_callback_about_a_take_before_the_first_attempt_shows_the_status_that_the_api_shows(
+    stack: Cloud,
+    bot: Receiver,
+    published: bool,  # noqa: FBT001
+) -> None:
+    request_id = stack.post("sales", "help", bot.url)
+    if published:
+        stack.produce()
+    shown = stack.status(request_id)
+    takes.take(requests(stack), request_id, "t1", Human("Anna", "operator"))
+    takes.release(requests(stack), request_id, "t1", Human("Anna", "operator"))
+    stack.produce()
+    stack.consume_until_quiet(CALLBACK)
+    assert callback_statuses(bot) == [shown]
+
+
 def test_the_bot_gets_only_the_release_callback_if_a_take_is_released_before_its_callback_was_sent(
     stack: Cloud, bot: Receiver
 ) -> None:

@@ -10,7 +10,7 @@ The functions are pure, and applying one twice has the same effect as once, as `
 from dataclasses import replace
 from typing import Final
 
-from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
+from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Status, Take, Untaken
 from assistance.domain.transitions import escalated_again, is_expected, sent, tell, wanted, with_delivery
 
 ESCALATION: Final = "escalation"
@@ -25,6 +25,7 @@ def take(
     now: int,
     delivery: str | None = None,  # whose message the human used: it has evidently arrived, so it is not sent again
     result: str | None = None,  # the provider's id of that message
+    published: bool = False,  # True if the request is published, which the record does not know
 ) -> tuple[Record, Take]:
     """A human takes the request. Also returns the take in force: an earlier human's, unless that was released."""
     record = arrived(record, delivery, take_id, result, now)
@@ -33,17 +34,20 @@ def take(
         return record, counts
     new = Take(take_id, by, via, now)
     record = replace(record, takes=(*record.takes, new))
-    return _told(record, Handled(Handling.TAKEN, by, via, record.status, now)), new
+    return _told(record, Handled(Handling.TAKEN, by, via, _status(record, published=published), now)), new
 
 
-def release(record: Record, take_id: str, *, by: str, via: str, now: int) -> Record:
-    """Undo the take with that id, so that another human can take the request. A take with another id stays in force."""
+def release(record: Record, take_id: str, *, by: str, via: str, now: int, published: bool = False) -> Record:
+    """Undo the take with that id, so that another human can take the request. A take with another id stays in force.
+
+    `published`: as for `take`.
+    """
     taken = record.taken
     if taken is None or taken.id != take_id:
         return record
     released = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
     after = escalated_again(record, released, now)
-    return _told(after, Handled(Handling.RELEASED, by, via, after.status, now))
+    return _told(after, Handled(Handling.RELEASED, by, via, _status(after, published=published), now))
 
 
 def escalate(record: Record, *, now: int) -> Record:
@@ -88,6 +92,11 @@ def arrived(record: Record, name: str | None, take_id: str, result: str | None, 
         proof = Attempt(take_id, now, found=True)
         record = with_delivery(record, replace(delivery, attempts=(*delivery.attempts, proof)))
     return sent(record, delivery.name, (open_doubts or [take_id])[-1], result, now=now)
+
+
+def _status(record: Record, *, published: bool) -> Status:
+    """The request's status as the API shows it."""
+    return Status.PUBLISHED if published and record.status is Status.ACCEPTED else record.status
 
 
 def _told(record: Record, what: Handled) -> Record:

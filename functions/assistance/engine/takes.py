@@ -43,16 +43,20 @@ def take(
     `delivery`, `result`: the used message's delivery and id. `known`: as for `Requests.change`. Raises `RequestGone`,
     `Unreadable` or `TableUnavailable`.
     """
-    by, via, now = human.name, human.via, epoch_ms(utc_now())
-    event = partial(takes.take, take_id=take_id, by=by, via=via, now=now, delivery=delivery, result=result)
+    known, now = known or requests.read(request_id), epoch_ms(utc_now())
+    by, via, published = human.name, human.via, not known.unpublished
+    taken = partial(takes.take, take_id=take_id, by=by, via=via, now=now, published=published)
+    event = partial(taken, delivery=delivery, result=result)
     stored, counts = requests.change(request_id, event, known)
     return Taken(stored, counts, is_new=counts.id == take_id)
 
 
 def release(requests: Requests, request_id: str, take_id: str, human: Human) -> Stored:
     """Undo the take with that id, if it is in force. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
-    event = partial(takes.release, take_id=take_id, by=human.name, via=human.via, now=epoch_ms(utc_now()))
-    return requests.update(request_id, event)
+    known, now = requests.read(request_id), epoch_ms(utc_now())
+    by, via, published = human.name, human.via, not known.unpublished
+    event = partial(takes.release, take_id=take_id, by=by, via=via, now=now, published=published)
+    return requests.update(request_id, event, known)
 
 
 def measure(taken: Taken) -> None:
