@@ -23,6 +23,7 @@ _MOMENT_MS: Final = 2_000
 _NOW_AND_THEN: Final = 0.15
 _SWEEPS: Final = "a sweep finds "
 _PUBLISHES: Final = ("the producer publishes", "the producer marks")
+_RESENDS: Final = "the operator resends"
 _EXPIRES: Final = "the request expires"
 """The name of a step that is mostly left out when it could be drawn, so that many steps come before it."""
 _SINGLE: Final = ", to send it alone"
@@ -61,6 +62,8 @@ def _possible(world: World, real: Deployed, memory: Memory, draw: Random) -> Ite
     is_ending = any(worker.step in {"failed", "give up"} for worker in world.workers)
     for step, after in steps(world, memory):
         too_soon = step == _EXPIRES and draw.random() > _NOW_AND_THEN
+        # A message that was due is expected for some minutes more, while in the model its lock has just ended.
+        too_soon = too_soon or (step == _RESENDS and not real.may_resend(world.record.channels[0]))
         if not too_soon and _comes_in_turn(step, real.locks, is_ending=is_ending):
             yield step, after
     swept = _swept(world, memory)

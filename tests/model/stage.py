@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 from unittest.mock import patch
 
+from assistance.domain import transitions
 from assistance.domain.record import Record
 from assistance.engine.dead_letters import unwrapped
 from assistance.history import RequestRecord
@@ -72,6 +73,10 @@ class Stage:
     def locks_hold(self, ms: int) -> bool:
         """Whether no lock ends within the next `ms` milliseconds."""
         return all(ends > self.now + ms for ends in self.locks.values())
+
+    def may_resend(self, channel: str) -> bool:
+        """Whether the operator may resend the request to that channel now. Not if a message may be on its way there."""
+        return transitions.resend(self.record, "resend", channel, now=self.now) is not None
 
     @property
     def until_overdue(self) -> int:
