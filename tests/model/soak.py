@@ -13,7 +13,7 @@ from tests.model.walk import Walk, walk
 from tests.model.world import digest_of
 from tests.model.worlds import HUGE
 
-MOST: Final = int(os.environ.get("SOAK_STATES", "10_000_000"))
+MOST: Final = int(os.environ.get("SOAK_STATES", "5_000_000"))
 """Maximum states to visit of a world, at some 400 bytes each. A check that stops there has checked each invariant in
 these states, but not that each of them can lead to a finished state."""
 SECONDS: Final = 5
