@@ -33,7 +33,7 @@ def status(system: World, request_id: str) -> str:
     return str(system.show(request_id)["status"])
 
 
-def break_at(system: World, name: str, kind: Kind, step: Callable[[], object], *, late: int = 0) -> None:
+def break_at(system: World, name: str, kind: Kind, step: Callable[[], object]) -> None:
     """Take the step with a fault of this kind in the step's first call called `name`."""
     struck: list[str] = []
 
