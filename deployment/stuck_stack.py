@@ -56,7 +56,7 @@ def problem_of(stack: DeployedStack, options: str) -> Problem | None:
 def _deletion(stack: DeployedStack, named: str, options: str) -> list[str]:
     """The commands that delete a stack whose first deployment failed, and its table, which the deletion would keep.
 
-    `named`: the AWS CLI options that name the stack, followed by `options`.
+    `options`: options of the AWS CLI, such as the region. `named`: the option with the stack's name, and `options`.
     """
     tables = [f"--table-name {name} {options}" for name in stack.names(TABLE)]
     return [

@@ -40,7 +40,7 @@ def call(method: web_api.Method) -> dict[str, Any]:
 
 
 def ours(message: Mapping[str, Any]) -> bool:
-    """Whether this deployment's app has posted the message. Raises `DeliveryError` if Slack does not tell its ids.
+    """Whether this deployment's app has posted a message. Raises `DeliveryError` if Slack does not tell the app's ids.
 
     Slack writes `bot_id` and `user`; no app can imitate them: https://docs.slack.dev/reference/methods/chat.postMessage
     """

@@ -1,4 +1,4 @@
-"""Tests the cold starts that `make bench` measures: each function handles its events over TLS from its bundle."""
+"""Tests `make bench`'s cold starts: each function, loaded from its bundle, handles events and calls AWS over TLS."""
 
 from collections import Counter
 from collections.abc import Mapping

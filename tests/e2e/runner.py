@@ -84,7 +84,7 @@ class Runner:
         return until("the runner ends", seconds, self.process.poll)
 
     def descendants(self) -> set[int]:
-        """All child processes of the program, and their child processes."""
+        """The ids of all processes that the runner's process has started, directly or not."""
         return descendants(self.process.pid)
 
     def ports(self) -> set[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Fixtures: one world per module, since moto and its clock cannot be shared."""
+"""Fixtures: one simulated system (`World`) per test module, since modules can't share moto and its clock."""
 
 import functools
 import json

@@ -219,7 +219,7 @@ def _called_back_and_settled(system: World, topic: Topic) -> None:
 
 
 def _press_the_other(system: World, _: Topic) -> None:
-    """Anna takes the sent request of a digest whose other request is in doubt. Warned, she clicks again later."""
+    """Anna takes one request of a digest while another one in it is in doubt. If the take fails, she clicks again."""
     in_doubt, sent = sorted(system.accepted.values(), key=lambda request: request.status, reverse=True)
     assert (in_doubt.status, sent.status) == ("sending", "delivered")
     system.press("anna", sent.id, TAKE)

@@ -109,7 +109,7 @@ def of_real(real: Deployed, model: World, memory: Memory) -> Seen:
 
 
 def _renamed(delivery: Delivery, now: int, names: Mapping[str, str]) -> Delivery:
-    """The delivery with the model's names for places and workers (`names`), and its lock's end as 0 or `LOCKED`."""
+    """The delivery as the model names it: `names` of attempts, names of Slack channels, `LOCKED` or 0 for its claim."""
     attempts = tuple(
         replace(each, id=names.get(each.id, each.id), place=_PLACES.get(each.place or "")) for each in delivery.attempts
     )

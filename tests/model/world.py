@@ -113,7 +113,7 @@ def unfinished(record: Record) -> tuple[str, ...]:
 
 
 def has_ended(record: Record) -> bool:
-    """Whether the request has ended, and no delivery is `unfinished`."""
+    """Whether the request has its final status, and `unfinished` finds no delivery that must still be made."""
     return record.has_ended and not unfinished(record)
 
 

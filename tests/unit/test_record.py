@@ -13,7 +13,7 @@ def with_attempts(*attempts: Attempt, **about: int) -> Delivery:
     return replace(SLACK, attempts=attempts, **about)  # type: ignore[arg-type]
 
 
-def test_a_delivery_is_expected_at_the_expiry_of_its_lock_or_at_its_next_attempt() -> None:
+def test_the_next_attempt_is_expected_when_the_claim_expires_or_when_the_retry_is_due() -> None:
     assert with_attempts(Attempt("a", 1), locked_until=10, due_at=20).expected_at == 10
     assert with_attempts(Attempt("a", 1, Outcome.RETRYING), locked_until=10, due_at=20).expected_at == 20
     assert SLACK.expected_at is None
