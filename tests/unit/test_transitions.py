@@ -203,6 +203,14 @@ def test_a_dead_letter_does_not_change_a_delivery_while_an_attempt_is_running() 
     assert found.deliveries[0].attempts[-1] == Attempt("m", 10, Outcome.FAILED, error="lost", ended_at=10, found=True)
 
 
+def test_the_search_for_an_attempt_that_died_lasts_until_its_claim_has_ended_although_it_was_dead_lettered() -> None:
+    """Otherwise a redrive would search only for messages that arrived shortly after the attempt's start."""
+    record, _ = claim(first(Record("sales", 0, 9_000, (SLACK,))), SLACK, "a", now=2_000, until=930_000, limit=3)
+    record = dead_lettered(record, SLACK, "m", "lost", now=940_000)
+    _, answer = claimed(record, "b", now=950_000)
+    assert [(doubt.id, doubt.ended_at) for doubt in answer.doubts] == [("a", 930_000)]
+
+
 def test_a_delivery_with_a_final_status_has_no_next_attempt() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     waits = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=9, settles=31)

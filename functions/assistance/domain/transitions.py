@@ -163,7 +163,8 @@ def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int
     if delivery is None or delivery.final or delivery.is_locked(now):
         return record
     found = Attempt(letter, now, Outcome.FAILED, error=code, ended_at=now, found=True)
-    after = replace(delivery, attempts=(*delivery.attempts, found), due_at=None, waiting_for=None)
+    attempts = (*_ended_by(delivery, now).attempts, found)
+    after = replace(delivery, attempts=attempts, due_at=None, waiting_for=None)
     return _failed(record, with_delivery(record, after), after, code, now)
 
 
