@@ -54,6 +54,9 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "an erasure of what was resent, and a mail that comes back": world(
             "email", fallback="slack", fault=1, resend=1, bounce=1, erase=1
         ),
+        "an erasure while a second attempt runs": world(
+            "slack", fallback="email", take=1, erase=1, crash=1, slow=1, duplicate=1
+        ),
         "an erasure and humans": world("slack", fallback="email", escalates=True, take=1, release=1, erase=1),
         "a channel that fails after another was reached": world(
             "teams", "email", fallback="slack", fault=1, resend=1, bounce=1

@@ -324,6 +324,23 @@ def test_a_request_is_not_erased_while_a_failed_attempt_may_still_deliver_the_me
     assert erase(record, now=30)
 
 
+def test_a_request_is_not_erased_while_an_attempt_runs_although_a_human_has_used_an_earlier_message() -> None:
+    record, _ = claim(accepted(fallback=None), SLACK, "a", now=1, until=5, limit=3)
+    record, _ = claim(record, SLACK, "b", now=6, until=30, limit=3)
+    record = by_slack(record)
+    assert record.status is Status.DELIVERED
+    assert erase(record, now=29) is None
+    assert erase(record, now=30)
+
+
+def test_a_request_is_not_erased_while_an_attempt_runs_although_an_earlier_one_has_recorded_its_success_late() -> None:
+    record, _ = claim(accepted(fallback=None), SLACK, "a", now=1, until=5, limit=3)
+    record, _ = claim(record, SLACK, "b", now=6, until=30, limit=3)
+    record = sent(record, SLACK, "a", "1.1", now=7)
+    assert erase(record, now=29) is None
+    assert erase(record, now=30)
+
+
 def test_an_erased_request_is_not_escalated() -> None:
     erased = erase(delivered(), now=DUE - 1)
     assert erased

@@ -91,7 +91,7 @@ def arrived(record: Record, name: str | None, take_id: str, result: str | None, 
     if not open_doubts:
         proof = Attempt(take_id, now, found=True)
         record = with_delivery(record, replace(delivery, attempts=(*delivery.attempts, proof)))
-    return sent(record, delivery.name, (open_doubts or [take_id])[-1], result, now=now)
+    return sent(record, delivery.name, (open_doubts or [take_id])[-1], result, now=now, by_human=True)
 
 
 def _status(record: Record, *, published: bool) -> Status:

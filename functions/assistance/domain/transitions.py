@@ -102,8 +102,11 @@ def claim(
     return with_delivery(record, claimed), _claimed(record, claimed, now)
 
 
-def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int) -> Record:
-    """Record that the provider took the message, with the id `result`, even if a later attempt holds the claim."""
+def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int, by_human: bool = False) -> Record:
+    """Record that the provider took the message, with the id `result`, even if a later attempt holds the claim.
+
+    `by_human`: True if a human has used the message, so that this or a later attempt may be running still.
+    """
     delivery = record.delivery(name)
     if delivery is None:
         return record
@@ -112,7 +115,10 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
         return record
     done = replace(mine, outcome=Outcome.DELIVERED, error=None, in_doubt=False, ended_at=now, result=result)
     others = tuple(each for each in delivery.attempts if each.id != attempt)
-    after = replace(delivery, attempts=(*others, done), locked_until=0, due_at=None, waiting_for=None, alone=False)
+    # An attempt that is running may still send, so the request must not be erased before the claim ends.
+    is_over = delivery.holds(attempt) and not by_human
+    until = 0 if is_over else delivery.locked_until
+    after = replace(delivery, attempts=(*others, done), locked_until=until, due_at=None, waiting_for=None, alone=False)
     watched = record.watched or record.escalate_at is not None
     return _ended(escalated_again(record, replace(with_delivery(record, after), watched=watched), now), now)
 
