@@ -80,7 +80,10 @@ def search(requests: Requests, query: Query, *, texts: bool) -> Page:
                 break
     back_to = str(last[-1][CREATED_AT]) if last else None
     more = len(found) == PAGE or searched == MAX_SEARCHED
-    return Page(found, unreadable, _cursor(last) if more else None, searched, back_to)
+    # If the whole page has the time of its cursor, the next page must leave out what earlier pages have shown, too.
+    shown = met.split(",") if back_to == until else []
+    cursor = f"{back_to}|{','.join((*shown, *map(_id, last)))}" if more else None
+    return Page(found, unreadable, cursor, searched, back_to)
 
 
 def _records(
@@ -107,11 +110,6 @@ def _read_together(requests: Requests, ids: list[str]) -> list[tuple[RequestReco
     except Unreadable:
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             return list(pool.map(partial(_read, requests), ids))
-
-
-def _cursor(last: list[Item]) -> str | None:
-    """The next page's cursor: the time and the ids of `last`, the last items read, of one time. None if empty."""
-    return f"{last[-1][CREATED_AT]}|{','.join(str(item[PARTITION_KEY]) for item in last)}" if last else None
 
 
 def _read(requests: Requests, request_id: str) -> tuple[RequestRecord | None, str | None]:

@@ -127,9 +127,10 @@ def ids(requests: Requests, query: Query, *, texts: bool = True) -> tuple[list[s
     return [record.request.id for record in page.records], page.next
 
 
-def test_the_pages_of_the_request_list_contain_every_request_exactly_once(requests: Requests) -> None:
-    """Many requests were accepted in the same millisecond, also at the end of a page."""
-    made = [accepted(requests, seconds=number // 7) for number in range(2 * PAGE + 8)]
+@pytest.mark.parametrize("together", [7, 3 * PAGE])
+def test_the_pages_of_the_request_list_contain_every_request_exactly_once(requests: Requests, together: int) -> None:
+    """Many requests (`together`) were accepted in the same millisecond, also at the end of a page."""
+    made = [accepted(requests, seconds=number // together) for number in range(2 * PAGE + 8)]
     pages, before = list[list[str]](), ""
     while True:
         found, after = ids(requests, Query(before=before))
@@ -139,7 +140,7 @@ def test_the_pages_of_the_request_list_contain_every_request_exactly_once(reques
         before = after
     assert [len(page) for page in pages] == [PAGE, PAGE, 8]
     assert sorted(each for page in pages for each in page) == sorted(made)
-    assert pages[0][0] in made[:7]
+    assert pages[0][0] in made[:together]
 
 
 @pytest.mark.parametrize("text", ["anna", "EXAMPLE.org", "40 seats", "chat-17", "Plan: Pro"])
