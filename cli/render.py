@@ -250,8 +250,8 @@ def step(step: Step, *, json: bool) -> None:
 
 
 def log_line(line: Line) -> None:
-    """Print a line of a function's log: time, function, level, message, and the message's fields."""
-    fields = "  ".join(f"{name}={value}" for name, value in line.fields.items())
+    """Print a line of a function's log: time, function, level, message, and the message's fields that are not false."""
+    fields = "  ".join(f"{name}={value}" for name, value in line.fields.items() if value is not False)
     style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level)
     console().print(
         f"{line.at}  {line.function}  {line.level}  {line.message}  {fields}".rstrip(), style=style, soft_wrap=True
@@ -322,7 +322,7 @@ def sweep(answer: dict[str, Any]) -> None:
     outbox, report, dry = answer["outbox"], answer["ledger"], answer["dry_run"]
     rows = (
         (f"outbox entries {'it would publish' if dry else 'published'}", outbox["published"]),
-        ("outbox entries it could not publish", outbox["failed"]),
+        *([] if dry else [("outbox entries it could not publish", outbox["failed"])]),
         ("outbox entries it could not read", outbox["unreadable"]),
         ("age of the oldest overdue outbox entry, in seconds", outbox["oldest_seconds"]),
         ("open requests that are older than half a minute", report["open"]),
@@ -333,7 +333,8 @@ def sweep(answer: dict[str, Any]) -> None:
         ("requests it could not read", report["unreadable"]),
         ("checked all open requests", "yes" if report["complete"] else "no, the next sweep continues"),
     )
-    table("The reconciler's dry run: nothing was changed" if dry else "The reconciler's sweep", ("", ""), rows)
+    title = "What a sweep of the reconciler would do now (dry run)" if dry else "The reconciler's sweep"
+    table(title, ("", ""), rows)
     counts("Open deliveries", ("topic", "channel", "place"), report["places"], of="deliveries")
 
 

@@ -53,7 +53,8 @@ def logs(
         typer.Option(parser=duration, metavar="AGE", help="Only lines logged within this time: 90s, 5m, 2h, 7d."),
     ] = "1h",  # type: ignore[assignment] # typer parses it
     request: Annotated[
-        str | None, typer.Option(metavar="REQUEST_ID", help="Only lines about this request, of all functions.")
+        str | None,
+        typer.Option(metavar="REQUEST_ID", help="Only lines about this request; without FUNCTION, of all."),
     ] = None,
     severe: Annotated[bool, typer.Option("--severe", help="Only warnings, errors and time-outs.")] = False,
     limit: Annotated[
@@ -61,7 +62,7 @@ def logs(
     ] = 200,
     json: Json = False,
 ) -> None:
-    """Show the functions' logs, oldest first. They never contain descriptions or secrets.
+    """Show the functions' logs, oldest first. They never contain customers' texts or secrets.
 
     The command calls FilterLogEvents of CloudWatch Logs, for which AWS lists no price. A long period takes a while.
     """
@@ -120,7 +121,7 @@ def _switch(context: typer.Context, part: Part, name: str | None, *, on: bool, y
     if json:
         render.print_json({"part": what, "before": before, "after": after})
     else:
-        render.console().print(f"{what}: was {before}, is now {after}.")
+        render.console().print(f"{what}: {after}" + (", as before." if before == after else f" (was {before})."))
     if after != f"{verb}d":
         raise Failure(f"{what} is still {after} after {_PATIENCE_SECONDS} s: run the command again")
 

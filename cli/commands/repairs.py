@@ -27,7 +27,8 @@ secrets = typer.Typer(
 failures = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help="Events that the stream producer or the email feedback could not process: list, retry or discard them.",
+    help="Events that a function could not process: list, retry or discard them. SOURCE: 'stream' (stream producer) "
+    "or 'email_feedback' (SES's events about mails).",
 )
 items = typer.Typer(
     cls=CommandGroup,
