@@ -54,7 +54,7 @@ def logs(
     ] = "1h",  # type: ignore[assignment] # typer parses it
     request: Annotated[
         str | None,
-        typer.Option(metavar="REQUEST_ID", help="Only lines about this request; without FUNCTION, of all."),
+        typer.Option(metavar="REQUEST_ID", help="Only lines about this request, by default of all functions."),
     ] = None,
     severe: Annotated[bool, typer.Option("--severe", help="Only warnings, errors and time-outs.")] = False,
     limit: Annotated[
