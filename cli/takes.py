@@ -21,7 +21,7 @@ def take(requests: Requests, request_id: str, name: str) -> Taken:
     if not taken.is_new:
         held = taken.take
         raise Failure(
-            f"{held.by} has taken request {request_id} already, via {held.via}: "
+            f"{held.by} has taken request {request_id} already: "
             f"after '{hints.command('release', request_id)}' somebody else can take it"
         )
     return taken

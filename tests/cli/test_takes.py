@@ -19,7 +19,7 @@ def test_the_take_command_assigns_a_request_to_a_person_and_a_second_take_names_
     assert operator.run("take", request_id, "--as", "Anna").exit_code == 0
     second = operator.run("take", request_id, "--as", "Ben")
     assert second.exit_code == 1
-    assert f"Anna has taken request {request_id} already, via operator" in " ".join(second.output.split())
+    assert f"Anna has taken request {request_id} already: after" in " ".join(second.output.split())
     assert operator.cloud.show(request_id)["taken"].items() >= {"by": "Anna", "via": "operator"}.items()
     assert "by Anna via operator" in operator.run("status", request_id).output
 
