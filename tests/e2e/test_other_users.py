@@ -56,7 +56,9 @@ def signed(bot: Bot, credentials: Credentials, *, in_query: bool = False) -> Cal
 
 
 def derived(function: dict[str, Any]) -> Credentials:
-    """The access keys that MiniStack by default derives from names that other users can see."""
+    """The access keys that MiniStack, the local emulator, by default derives from the function's ARN and role.
+
+    Other users of the machine can see both. `function`: its configuration."""
     digest = hashlib.sha256(f"{function['FunctionArn']}:{function['Role']}".encode()).hexdigest()
     secret, token = (hashlib.sha256(f"{part}:{digest}".encode()).hexdigest() for part in ("secret", "token"))
     return Credentials(f"ASIA{digest[:16].upper()}", secret, token)

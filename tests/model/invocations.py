@@ -99,7 +99,7 @@ class Invocation:
         self._arrivals.put(None)
 
     def meets(self, name: str, call: Call, errors: Errors) -> Any:  # noqa: ANN401
-        """Make the call. Before a call in `GATES`, wait for `go_on`, whose `then` decides what happens to the call."""
+        """Make the call `name`. If it is in `GATES`, wait for `go_on(then)` first: `then` lets it pass or fail."""
         if self._dead:
             raise Crash
         if name not in GATES:

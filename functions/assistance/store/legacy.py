@@ -121,7 +121,7 @@ def is_delivery(item: Item) -> bool:
 
 
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
-    """Whether version 1's item has more attempts than our delivery. Its timeline has an entry for each attempt."""
+    """Whether version 1's item (`kept`) has more attempts than our delivery: one for each entry of its timeline."""
     if ours is None or not (ours.attempts or ours.waiting_for):
         return True
     return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
