@@ -29,7 +29,6 @@ from assistance.store import codec
 from assistance.store.schema import INDEX_SHARDS, LEDGER
 
 MESSAGE_ID = "0100018b-0000-4000-8000-000000000000"
-POSTED_AS = "1732000000.000100"
 SLACK_PATH = "/slack/api/"
 TEAMS_PATH = "/teams/"
 BOT_PATH = "/bot/"
@@ -41,6 +40,8 @@ OVERDUE = 1_000
 """How many unpublished requests the table `overdue` has."""
 SWEPT_TABLE = "overdue"
 CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
+POSTED_AS = f"{ms_of(CREATED_AT) // 1_000}.000100"
+"""Slack's id of a message: when it was posted. A message that is older than its request shows another request."""
 _IDS = tuple(str(uuid.UUID(int=number)) for number in range(OVERDUE))
 MAILED, POSTED, *CALLING_BACK = (str(uuid.UUID(int=OVERDUE + number)) for number in range(12))
 """Ids of delivered requests: one by email, one to Slack, and ten by email whose bots still wait for a callback."""
