@@ -50,7 +50,7 @@ class Posted:
 
 @dataclass
 class Killer:
-    """Kills Lambda processes during their work: each time that a function has made progress, one of its processes."""
+    """Kills Lambda processes during their work: each time that a function has made progress, all of its processes."""
 
     bot: Bot
     runner: Runner
@@ -78,17 +78,17 @@ class Killer:
             now = self.progress()
             for name in now:
                 if now[name] >= seen[name] + STEP and self.killed[name] < KILLS_EACH:
-                    self._kill_one(name)
+                    self._kill_all(name)
                     seen[name] = now[name]
             return over(now) or None
 
         until("enough was killed", END_SECONDS, killing)
 
-    def _kill_one(self, name: str) -> None:
-        for pid in self.runner.workers(f"{self.bot.stack['stack_name']}-{name}")[:1]:
+    def _kill_all(self, name: str) -> None:
+        for pid in self.runner.workers(f"{self.bot.stack['stack_name']}-{name}"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                self.killed[name] += 1
+        self.killed[name] += 1
 
 
 def ended(bot: Bot, request_id: str) -> dict[str, Any]:
