@@ -98,10 +98,7 @@ def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_
     rows = page.locator("#requests > li")
     expect(rows).to_have_count(25)
     expect(rows.first).to_contain_text("many of 27")
-    older = page.get_by_role("link", name="Older")
-    # While the requests are being delivered, the emulator may leave one out, and the link then skips another.
-    expect(older).to_have_attribute("href", re.compile(ids[3]))
-    older.click()
+    page.get_by_role("link", name="Older").click()
     expect(rows).to_have_count(3)
     page.reload()
     expect(rows).to_have_count(3)
