@@ -68,7 +68,7 @@ async function refresh() {
   const connection = byId("connection"), before = acts.count;
   try {
     if (!stage.stack) await begin();
-    const id = opened(), search = query();
+    const asked = location.href, id = opened(), search = query();
     search.set("view", id && !stage.local ? "request" : "list");
     const [state, request] = await Promise.all([get(`state?${search}`), id ? get(`requests/${id}`) : null]);
     byId("page").hidden = false;
@@ -76,7 +76,8 @@ async function refresh() {
     const found = JSON.stringify([search.toString(), { ...state, cost: null }, request]);
     wait = found === shown ? Math.min(2 * wait, LONGEST_WAIT) : 1;
     shown = found;
-    if (id === opened()) fill(state, request, acts.count === before && !acts.underWay);
+    // If the address has changed meanwhile, this is the state for another search or request, and another read follows.
+    if (asked === location.href) fill(state, request, acts.count === before && !acts.underWay);
     write(connection, "Live");
     connection.className = "";
   } catch (error) {

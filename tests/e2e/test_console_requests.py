@@ -95,10 +95,12 @@ def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_
 ) -> None:
     ids = [bot.post("pricing" if number % 2 else "sales", f"many of {number}") for number in range(28)]
     page.get_by_role("searchbox").fill("MANY OF")
-    rows = page.locator("#requests > li")
+    rows, older = page.locator("#requests > li"), page.get_by_role("link", name="Older")
+    # Without the search, the list looks the same: only its link shows that the search is done.
+    expect(older).to_have_attribute("href", re.compile(f"q=MANY.*{ids[3]}"))
     expect(rows).to_have_count(25)
     expect(rows.first).to_contain_text("many of 27")
-    page.get_by_role("link", name="Older").click()
+    older.click()
     expect(rows).to_have_count(3)
     page.reload()
     expect(rows).to_have_count(3)
@@ -114,6 +116,21 @@ def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_
     )
     page.get_by_role("searchbox").fill(ids[3])
     expect(rows).to_have_count(1)
+
+
+def test_a_response_to_an_earlier_search_is_not_shown_as_the_result_of_the_present_search(page: Page) -> None:
+    held: list[Route] = []
+    calls = re.compile(r"/state\?")
+    page.route(calls, lambda route: held.append(route))  # noqa: PLW0108 # Playwright sets attributes of it
+    with page.expect_request(calls):
+        pass
+    page.get_by_role("searchbox").fill("nobody wrote this")
+    expect(page).to_have_url(re.compile("q=nobody"))
+    with page.expect_request(re.compile(r"/state\?.*q=nobody")):
+        held[0].continue_()
+    expect(page.locator("#searched")).to_be_empty()
+    page.unroute(calls)  # which lets the held calls continue
+    expect(page.locator("#searched")).to_contain_text("searched")
 
 
 def test_a_response_that_arrives_after_the_filter_was_changed_does_not_reset_the_filter(page: Page, bot: Bot) -> None:
