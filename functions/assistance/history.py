@@ -60,8 +60,7 @@ class RequestRecord:
     @property
     def status(self) -> Status:
         """The request's status: `published` if it has been published and no attempt has begun."""
-        status = self.record.status
-        return Status.PUBLISHED if status is Status.ACCEPTED and self.published_at else status
+        return self.record.status_shown(published=self.published_at is not None)
 
     @property
     def fallback(self) -> Fallback | None:

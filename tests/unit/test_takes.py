@@ -179,6 +179,25 @@ def test_takes_and_releases_create_callbacks_to_the_bot() -> None:
     assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()
 
 
+def test_callbacks_about_takes_and_releases_say_published_if_the_request_is_published_and_not_yet_sent() -> (
+    None
+):
+    for record, published, status in (
+        (accepted(calls_back=True), True, Status.PUBLISHED),
+        (accepted(calls_back=True), False, Status.ACCEPTED),
+        (delivered(calls_back=True), True, Status.DELIVERED),
+    ):
+        after, _ = take(record, "t1", by="Anna", via="slack", now=3_000, published=published)
+        after = release(after, "t1", by="Anna", via="slack", now=4_000, published=published)
+        told = [each.cause.status for each in after.callbacks if isinstance(each.cause, Handled)]
+        assert told == [status, status]
+
+
+def test_a_callback_about_a_take_or_release_says_accepted_unless_the_caller_knows_of_a_publication() -> None:
+    record = release(taken(accepted(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
+    assert [each.cause.status for each in record.callbacks if isinstance(each.cause, Handled)] == 2 * [Status.ACCEPTED]
+
+
 def test_a_callback_about_a_take_is_not_sent_if_a_callback_about_a_later_release_exists() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
     answers = [claim(record, each.name, "b", now=5_000, until=6_000, limit=3)[1] for each in record.callbacks]
@@ -231,6 +250,13 @@ def test_a_take_cancels_an_unsent_escalation_and_a_release_publishes_the_escalat
     assert [entry.delivery for entry in record.outbox] == [ESCALATION]
     assert [each.name for each in record.unfinished] == [ESCALATION]
     assert isinstance(claim(record, ESCALATION, "c", now=DUE, until=DUE + 9, limit=3)[1], Claim)
+
+
+def test_a_delivered_resend_does_not_publish_an_escalation_that_is_on_its_way_again() -> None:
+    record = resend(escalated(delivered()), "resend-1", SLACK, now=DUE)
+    assert record
+    record = sent(replace(record, outbox=()), "resend-1", "b", "1.2", now=DUE + 1)
+    assert ([each.name for each in record.unfinished], record.outbox) == ([ESCALATION], ())
 
 
 def test_a_release_after_the_escalation_was_sent_publishes_nothing() -> None:

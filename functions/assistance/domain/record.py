@@ -13,7 +13,7 @@ class Status(StrEnum):
     """The status of a request or of a delivery, in the order of progress."""
 
     ACCEPTED = "accepted"
-    PUBLISHED = "published"  # the record does not know it: `history.py` adds it
+    PUBLISHED = "published"  # the record does not know it: see `status_shown`
     SENDING = "sending"
     RETRYING = "retrying"
     DELIVERED = "delivered"
@@ -258,6 +258,10 @@ class Record:
         if any(delivery.waiting_for or _retries(delivery) for delivery in mine):
             return Status.RETRYING
         return Status.SENDING if any(delivery.attempts for delivery in mine) else Status.ACCEPTED
+
+    def status_shown(self, *, published: bool) -> Status:
+        """The status that bots and people see. `published`: whether SNS has accepted the request's own message."""
+        return Status.PUBLISHED if published and self.status is Status.ACCEPTED else self.status
 
     @property
     def of_request(self) -> tuple[Delivery, ...]:

@@ -10,7 +10,7 @@ The functions are pure, and applying one twice has the same effect as once, as `
 from dataclasses import replace
 from typing import Final
 
-from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Status, Take, Untaken
+from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
 from assistance.domain.transitions import escalated_again, is_expected, sent, tell, wanted, with_delivery
 
 ESCALATION: Final = "escalation"
@@ -34,7 +34,7 @@ def take(
         return record, counts
     new = Take(take_id, by, via, now)
     record = replace(record, takes=(*record.takes, new))
-    return _told(record, Handled(Handling.TAKEN, by, via, _status(record, published=published), now)), new
+    return _told(record, Handled(Handling.TAKEN, by, via, record.status_shown(published=published), now)), new
 
 
 def release(record: Record, take_id: str, *, by: str, via: str, now: int, published: bool = False) -> Record:
@@ -47,7 +47,7 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int, publis
         return record
     released = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
     after = escalated_again(record, released, now)
-    return _told(after, Handled(Handling.RELEASED, by, via, _status(after, published=published), now))
+    return _told(after, Handled(Handling.RELEASED, by, via, after.status_shown(published=published), now))
 
 
 def escalate(record: Record, *, now: int) -> Record:
@@ -92,11 +92,6 @@ def arrived(record: Record, name: str | None, take_id: str, result: str | None, 
         proof = Attempt(take_id, now, found=True)
         record = with_delivery(record, replace(delivery, attempts=(*delivery.attempts, proof)))
     return sent(record, delivery.name, (open_doubts or [take_id])[-1], result, now=now, by_human=True)
-
-
-def _status(record: Record, *, published: bool) -> Status:
-    """The request's status as the API shows it."""
-    return Status.PUBLISHED if published and record.status is Status.ACCEPTED else record.status
 
 
 def _told(record: Record, what: Handled) -> Record:
