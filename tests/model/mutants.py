@@ -5,7 +5,6 @@ domain-mutants` prints which test detects each change. With `ARGS="claim sent"` 
 """
 
 import ast
-import copy
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -53,17 +52,16 @@ def mutants(module: ModuleType, functions: Collection[str] = ()) -> Iterator[Mut
         for part in ast.walk(member)
     }
     around = _functions_around(tree)
-    for number, node in enumerate(ast.walk(tree)):
+    for node in list(ast.walk(tree)):
         function = around.get(id(node), "module")
         if id(node) in defaults or (functions and function not in functions):
             continue
-        for variant in range(len(list(_changes(node)))):
-            mutated = copy.deepcopy(tree)
-            target = next(each for place, each in enumerate(ast.walk(mutated)) if place == number)
-            new = list(_changes(target))[variant]
-            _put(mutated, target, new)
+        for new in _changes(node):
+            _put(tree, node, new)
+            source = ast.unparse(tree)
+            _put(tree, new, node)
             name = module.__name__.rpartition(".")[2]
-            yield Mutant(name, function, _text(node), _text(new), ast.unparse(mutated))
+            yield Mutant(name, function, _text(node), _text(new), source)
 
 
 def _functions_around(tree: ast.AST) -> dict[int, str]:

@@ -1,7 +1,5 @@
 """Tests that the domain's unit tests and the model detect every small change to the domain."""
 
-import os
-
 import pytest
 
 from tests.model.mutants import mutants_of, results
@@ -16,6 +14,5 @@ def test_the_mutation_command_rejects_an_unknown_function_name() -> None:
         mutants_of(["publish", "publishes"])
 
 
-@pytest.mark.skipif("SOAK" not in os.environ, reason="takes a minute: make soak")
 def test_a_unit_test_or_the_model_checker_detects_each_mutation_of_the_domain_code() -> None:
     assert [each.mutant for each in results() if each.by is None] == []

@@ -612,3 +612,42 @@ def test_the_attempts_of_a_resend_count_towards_its_limit_although_the_operators
     delivery = again.delivery("resend-1")
     assert delivery
     assert (delivery.wanted_since, delivery.put_off_since) == (2, 3)
+
+
+def test_a_claim_that_the_aws_sdk_writes_twice_counts_once() -> None:
+    record, answer = claimed(accepted(), "a", now=0)
+    assert claimed(record, "a", now=1) == (record, answer)
+
+
+def test_the_outcome_of_an_attempt_that_no_longer_holds_the_claim_is_not_recorded() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record, _ = claimed(record, "b", now=10)
+    assert put_off(record, SLACK, "a", "ratelimited", now=11, due=30) is record
+    assert gave_up(record, SLACK, "a", "refused", now=11, in_doubt=False, settles=41) is record
+
+
+def test_a_request_with_a_failed_attempt_that_will_be_repeated_is_retrying() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    record = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=30, settles=0)
+    assert record.status is Status.RETRYING
+
+
+def test_a_second_dead_letter_of_a_failed_delivery_changes_nothing() -> None:
+    record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
+    assert dead_lettered(record, SLACK, "n", "lost", now=2) is record
+
+
+def test_a_bounce_starts_no_fallback_if_a_resend_has_arrived_on_the_channel() -> None:
+    mailed = sent(first(Record("sales", 0, 90, (EMAIL,), SLACK)), EMAIL, "a", "mail-1", now=1)
+    record = resend(mailed, "resend-1", EMAIL, now=2)
+    assert record
+    record = returned(sent(record, "resend-1", "b", "mail-2", now=3), "mail-1", "bounce", now=4)
+    assert (record.status, record.delivery(FALLBACK)) == (Status.DELIVERED, None)
+
+
+def test_an_operator_can_redrive_a_failed_resend_of_a_delivered_request() -> None:
+    delivered = sent(accepted(), SLACK, "a", "1.1", now=1)
+    record = resend(delivered, "resend-1", SLACK, now=2)
+    assert record
+    record = dead_lettered(record, "resend-1", "m", "lost", now=3)
+    assert isinstance(claim(record, "resend-1", "b", now=4, until=14, limit=3)[1], Claim)
