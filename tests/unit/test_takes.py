@@ -179,9 +179,7 @@ def test_takes_and_releases_create_callbacks_to_the_bot() -> None:
     assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()
 
 
-def test_callbacks_about_takes_and_releases_say_published_if_the_request_is_published_and_not_yet_sent() -> (
-    None
-):
+def test_callbacks_about_takes_and_releases_say_published_if_the_request_is_published_and_not_yet_sent() -> None:
     for record, published, status in (
         (accepted(calls_back=True), True, Status.PUBLISHED),
         (accepted(calls_back=True), False, Status.ACCEPTED),
