@@ -219,7 +219,7 @@ def test_a_delivery_is_recorded_with_the_providers_message_id(engine: Engine) ->
         (TransientFailure("down", retry_after=99_999), MAX_DELAY_SECONDS),
         (TransientFailure("down", in_doubt=True), 30),
         (RateLimited("down", retry_after=7), 12),
-        (RateLimited("down"), 5),
+        (RateLimited("down"), 6),
     ],
 )
 def test_a_transient_failure_records_when_the_next_attempt_is_due_and_whether_the_outcome_is_unknown(
@@ -319,7 +319,7 @@ def test_the_unknown_outcome_of_an_attempt_is_remembered_until_the_message_is_de
         assert engine.deliver(received=number + 1) is (answer == "ts")
         engine.now += DOUBT
     assert [bool(outgoing.doubts) for outgoing in engine.sent] == [False, True, True, True]
-    assert engine.delays == [30, 30, 45], "the look-up comes once the message in doubt has settled"
+    assert engine.delays == [30, 30, 46], "the look-up comes once the message in doubt has settled"
     delivery = engine.delivery()
     assert (delivery.doubts, delivery.locked_until, delivery.due_at) == ((), 0, None)
 

@@ -79,7 +79,10 @@ def decide(
     # channel sends several requests in one message, it can take them all at once. There the delay does not grow,
     # because that would only let newer requests go first.
     waits = claim.number if counts else 1 if sends_batches else receives
-    delay = (outcome.retry_after or 0) + jitter(0, policy.ceiling(waits))
+    # SQS moves a message to the DLQ after 1,000 receives, which must take longer than `PATIENCE`: one delay in which
+    # nothing counts takes four seconds on average, even if the policy's own delays are shorter.
+    least, spread = (0, 0) if counts else (1, 5)
+    delay = max(outcome.retry_after or 0, least) + jitter(0, max(policy.ceiling(waits), spread))
     if outcome.in_doubt or claim.doubts:
         delay = max(delay, policy.doubt_delay)
     seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
