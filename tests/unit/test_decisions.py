@@ -14,7 +14,9 @@ from infra.retries import MAX_RECEIVES
 
 @pytest.mark.parametrize("sends_batches", [True, False])
 @pytest.mark.parametrize("policy", [RetryPolicy(), RetryPolicy(first_delay=0), RetryPolicy(max_delay=0)], ids=str)
-def test_a_rate_limit_of_an_hour_does_not_use_up_the_receives_of_sqs(policy: RetryPolicy, sends_batches: bool) -> None:
+def test_a_rate_limit_of_an_hour_does_not_use_up_the_receives_of_sqs(
+    *, policy: RetryPolicy, sends_batches: bool
+) -> None:
     waited, receives = timedelta(), 0
     while waited <= PATIENCE:
         receives += 1
