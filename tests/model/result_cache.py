@@ -60,13 +60,14 @@ def _remembering(function: Callable[..., Result]) -> Callable[..., Result]:
     known: dict[tuple[object, ...], tuple[Result, Record]] = {}
 
     def call(record: Record, *arguments: Any, **named: Any) -> Result:  # noqa: ANN401
-        key = (id(record), arguments, *named.values())
-        found = known.get(key)
-        if found is None:
+        key = (id(record), *arguments, *named.values()) if named else (id(record), *arguments)
+        try:
+            return known[key][0]
+        except KeyError:
             if len(known) >= MOST:
                 known.clear()
             # Keep a reference to the record, so that no other object gets its address.
-            found = known[key] = function(record, *arguments, **named), record
-        return found[0]
+            known[key] = result, _ = function(record, *arguments, **named), record
+            return result
 
     return call
