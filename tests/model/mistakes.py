@@ -120,6 +120,9 @@ MISTAKES: Final = {
     "what an erasure stops reads as being sent": Mistake(
         transitions, "{Refused.NOT_NEEDED, Refused.ERASED}", "{Refused.NOT_NEEDED}"
     ),
+    "what was cancelled is due once it is published": Mistake(
+        transitions, "and _refusal(record, each, now) is not Refused.NOT_NEEDED", ""
+    ),
     "what is published again reads as being sent": Mistake(
         transitions,
         "_ended_by(each, now) if each.name == name else each for each in record.deliveries",

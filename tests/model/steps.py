@@ -57,6 +57,10 @@ def _publishing(world: World, core: Memory) -> Iterator[Step]:
             yield f"SNS loses {', '.join(names)}", marking._replace(lose=world.lose - 1)
     if world.marking:
         after = core.published(world.record, world.marking, now=NOW)
+        for delivery in after.deliveries:
+            _, answer = core.claim(after, delivery.name, "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
+            if delivery.due_at and answer is core.Refused.NOT_NEEDED:
+                raise Violation(f"an attempt of {delivery.name} is due, which nobody needs")
         yield "the producer marks them published", world._replace(record=after, marking=())
         if world.duplicate:
             yield "the producer dies before it marks them", world._replace(marking=(), duplicate=world.duplicate - 1)

@@ -49,6 +49,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "a request that a human has taken is escalated": "an escalation",
     "a request is escalated by every sweep": "an escalation",
     "what was cancelled reads as being sent": "an escalation that Slack posts",
+    "what was cancelled is due once it is published": "an escalation",
     "what is published again reads as being sent": "an escalation",
     "a resend does not wait for a redrive": "two channels without a fallback",
     "a second human takes over": "two humans",

@@ -24,6 +24,7 @@ from assistance.domain.transitions import (
     dead_lettered,
     first,
     gave_up,
+    published,
     resend,
     retry_later,
     returned,
@@ -180,13 +181,13 @@ def test_takes_and_releases_create_callbacks_to_the_bot() -> None:
 
 
 def test_callbacks_about_takes_and_releases_say_published_if_the_request_is_published_and_not_yet_sent() -> None:
-    for record, published, status in (
+    for record, is_published, status in (
         (accepted(calls_back=True), True, Status.PUBLISHED),
         (accepted(calls_back=True), False, Status.ACCEPTED),
         (delivered(calls_back=True), True, Status.DELIVERED),
     ):
-        after, _ = take(record, "t1", by="Anna", via="slack", now=3_000, published=published)
-        after = release(after, "t1", by="Anna", via="slack", now=4_000, published=published)
+        after, _ = take(record, "t1", by="Anna", via="slack", now=3_000, published=is_published)
+        after = release(after, "t1", by="Anna", via="slack", now=4_000, published=is_published)
         told = [each.cause.status for each in after.callbacks if isinstance(each.cause, Handled)]
         assert told == [status, status]
 
@@ -384,6 +385,13 @@ def test_an_erased_request_is_neither_sent_nor_resent_but_its_callback_is_sent()
 
 def test_a_request_on_its_way_is_not_erased() -> None:
     assert erase(accepted(), now=10_000_000) is None
+
+
+def test_a_dropped_escalation_that_is_marked_published_afterwards_delays_no_erasure() -> None:
+    """The producer publishes the escalation, and a consumer drops it before the producer takes it out of the outbox."""
+    record = taken(escalated(delivered()))
+    assert claim(record, ESCALATION, "a", now=DUE, until=DUE + 9, limit=3) == (record, Refused.NOT_NEEDED)
+    assert erase(published(record, record.outbox, now=DUE + 1), now=DUE + 2)
 
 
 def test_a_release_after_an_erasure_does_not_publish_the_escalation_again() -> None:

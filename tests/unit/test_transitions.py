@@ -546,6 +546,13 @@ def test_a_cancelled_fallback_has_no_next_attempt() -> None:
         assert claim(record, FALLBACK, "d", now=56, until=66, limit=2)[0] is record
 
 
+def test_an_unneeded_fallback_that_is_marked_published_late_delays_no_resend_on_its_channel() -> None:
+    record = dead_lettered(accepted(), SLACK, "m", "lost", now=1)
+    record = published(sent(record, SLACK, "a", "1.1", now=2), record.outbox, now=3)
+    assert claim(record, FALLBACK, "b", now=4, until=14, limit=3) == (record, Refused.NOT_NEEDED)
+    assert resend(record, "resend-1", EMAIL, now=5)
+
+
 def test_an_unneeded_fallback_is_not_cancelled_while_an_attempt_to_send_it_is_running() -> None:
     record = marked_unneeded(with_attempt(bounced(), "b", now=50))
     assert claim(record, FALLBACK, "c", now=59, until=69, limit=2)[0] is record

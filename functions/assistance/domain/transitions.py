@@ -234,10 +234,16 @@ def published(record: Record, entries: Iterable[Entry], *, now: int) -> Record:
 
 
 def queued(record: Record, names: Collection[str], *, now: int) -> Record:
-    """Record that messages of the named deliveries have now reached their queues, so attempts are due from now on."""
+    """Record that messages of the named deliveries have now reached their queues, so attempts are due from now on.
+
+    A delivery that is not needed any more stays without a next attempt: a consumer may have dropped its message by now.
+    """
     deliveries = tuple(
         replace(each, due_at=max(now, each.due_at or 0))
-        if each.name in names and each.final is None and not each.is_under_way
+        if each.name in names
+        and each.final is None
+        and not each.is_under_way
+        and _refusal(record, each, now) is not Refused.NOT_NEEDED
         else each
         for each in record.deliveries
     )
