@@ -90,6 +90,21 @@ def test_a_resend_is_possible_after_a_redriven_message_was_dropped_because_the_r
     assert system.resend(request_id, Channel.SLACK, "once more")
 
 
+@pytest.mark.parametrize("resend_fails", [False, True])
+def test_of_a_redrive_and_a_resend_on_the_same_channel_only_one_is_sent(system: World, resend_fails: bool) -> None:  # noqa: FBT001
+    request_id = failed_on_both(system)
+    assert system.resend(request_id, Channel.SLACK, "once more")
+    system.redrive()
+    system.aws.purge(Channel.EMAIL)
+    system.consume(Channel.SLACK)
+    assert system.posts() == {}
+    if resend_fails:
+        system.slack.fail("error", error="is_archived", times=1)
+    system.settle()
+    assert system.show(request_id)["status"] == "delivered"
+    assert system.posts() == {(request_id, None if resend_fails else "once more"): 1}
+
+
 def test_a_delivered_resend_is_not_sent_again_while_another_resend_waits(system: World) -> None:
     request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
     system.settle()

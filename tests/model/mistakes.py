@@ -50,9 +50,10 @@ MISTAKES: Final = {
         transitions, "return other.final is Outcome.FAILED and other.is_locked(now)", "return False"
     ),
     "a redrive does not wait for the fallback": Mistake(
-        transitions,
-        "return bool(delivery.final) and (other.final is None or other.is_locked(now))",
-        "return False",
+        transitions, "return may_arrive and bool(delivery.final)", "return False"
+    ),
+    "a redrive does not wait for a resend": Mistake(
+        transitions, "return may_arrive and (delivery.kind is Kind.FALLBACK or bool(delivery.final))", "return False"
     ),
     "what was sent is dropped when the claim has passed on": Mistake(
         transitions,

@@ -35,9 +35,22 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
     if before.watched and not after.watched:
         return "the reconciler no longer looks at it"
     wrong = (
-        _broken_by_calls(before, step) or _broken_by_wants(before, after, step) or _broken_by_takes(before, after, step)
+        _broken_by_claims(before, step)
+        or _broken_by_calls(before, step)
+        or _broken_by_wants(before, after, step)
+        or _broken_by_takes(before, after, step)
     )
     return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after, step)
+
+
+def _broken_by_claims(before: Record, step: str) -> str | None:
+    """Check that no redrive is claimed while a resend to the same channel may make it unnecessary."""
+    for delivery in before.deliveries:
+        is_claimed = delivery.kind is Kind.OWN and _final(delivery) and step.endswith(f"claims {delivery.name}")
+        same = (each for each in before.deliveries if each.destination == delivery.destination)
+        if is_claimed and any(each.kind is Kind.RESEND and not _final(each) for each in same):
+            return f"a redrive of {delivery.name} is claimed although a resend is on its way"
+    return None
 
 
 def _broken_by_calls(before: Record, step: str) -> str | None:

@@ -21,6 +21,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "a fallback does not look whether a human has the request": "a worker that records too late",
     "a fallback does not wait for a redrive": "a mail that comes back after both failed",
     "a redrive does not wait for the fallback": "a worker that records too late",
+    "a redrive does not wait for a resend": "two channels without a fallback",
     "what was sent is dropped when the claim has passed on": "an escalation",
     "doubt does not settle before the next attempt": "a resend",
     "a fallback does not search for the message of an escalation in doubt": (

@@ -318,6 +318,39 @@ def test_a_redrive_is_not_sent_if_a_resend_was_delivered_on_the_same_channel() -
     assert claim(record, SLACK, "b", now=4, until=14, limit=3) == (record, Refused.NOT_NEEDED)
 
 
+def test_a_redrive_waits_for_an_unfinished_resend_on_the_same_channel_and_its_unknown_outcome() -> None:
+    record = resend(two_failed_on_slack(None), "resend-1", SLACK, now=2)
+    assert record
+    assert claim(record, SLACK, "a", now=3, until=13, limit=3) == (record, Refused.BUSY)
+    record, _ = claim(record, "resend-1", "r", now=4, until=14, limit=3)
+    record = gave_up(record, "resend-1", "r", "timeout", now=5, in_doubt=True, settles=35)
+    assert claim(record, SLACK, "a", now=34, until=44, limit=3) == (record, Refused.BUSY)
+    assert claimed(record, "a", now=35)
+
+
+def test_a_redrive_does_not_wait_for_a_resend_on_another_channel() -> None:
+    record = resend(two_failed_on_slack(None), "resend-1", EMAIL, now=2)
+    assert record
+    assert claimed(record, "a", now=3)
+
+
+def test_a_first_attempt_does_not_wait_for_a_resend() -> None:
+    """The fallback has delivered, so an operator may resend on a channel whose own message has not come yet."""
+    record = sent(two_failed_on_slack(EMAIL), FALLBACK, "f", "mail-1", now=2)
+    again = resend(record, "resend-1", "teams", now=3)
+    assert again
+    assert isinstance(claim(again, "teams", "a", now=4, until=14, limit=3)[1], Claim)
+
+
+def test_a_fallback_waits_for_an_unfinished_resend_on_the_same_channel() -> None:
+    record = resend(accepted(), "resend-1", EMAIL, now=1)
+    assert record
+    record = dead_lettered(record, SLACK, "m", "lost", now=2)
+    assert claim(record, FALLBACK, "a", now=3, until=13, limit=3) == (record, Refused.BUSY)
+    record = sent(record, "resend-1", "r", "mail-1", now=4)
+    assert claim(record, FALLBACK, "a", now=5, until=15, limit=3) == (record, Refused.NOT_NEEDED)
+
+
 def test_a_fallback_is_not_published_if_a_resend_was_delivered_on_the_fallback_channel() -> None:
     record = resend(accepted(), "resend-1", EMAIL, now=1)
     assert record

@@ -274,10 +274,12 @@ def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
 
 def _goes_first(other: Delivery, delivery: Delivery, now: int) -> bool:
     """Whether `delivery` (a fallback, a redrive or an escalation) must wait, because `other` may still arrive."""
+    may_arrive = other.final is None or other.is_locked(now)
     match other.kind, delivery.kind:
         case Kind.FALLBACK, Kind.OWN:
-            # A redrive waits for an unfinished fallback, and one that may still arrive.
-            return bool(delivery.final) and (other.final is None or other.is_locked(now))
+            return may_arrive and bool(delivery.final)
+        case Kind.RESEND, Kind.OWN | Kind.FALLBACK if other.destination == delivery.destination:
+            return may_arrive and (delivery.kind is Kind.FALLBACK or bool(delivery.final))
         case (Kind.FALLBACK, Kind.ESCALATION) | (Kind.ESCALATION, Kind.FALLBACK):
             return other.is_locked(now)
         case Kind.OWN, Kind.FALLBACK:
