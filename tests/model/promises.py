@@ -16,9 +16,9 @@ from assistance.domain.record import (
     Status,
 )
 from assistance.domain.takes import ESCALATION
-from assistance.domain.transitions import FALLBACK
+from assistance.domain.transitions import CALLBACK, FALLBACK
 from tests.model.result_cache import Memory
-from tests.model.world import ATTEMPTS, RANK, SEARCHABLE, World
+from tests.model.world import ATTEMPTS, LOCKED, NOW, RANK, SEARCHABLE, World
 
 
 def broken_by_step(before: Record, after: Record, step: str) -> str | None:
@@ -220,7 +220,9 @@ def broken(world: World, memory: Memory) -> str | None:
     wrong = wrong or memory.once(_broken_by_proofs)(world.record, world.seen)
     wrong = wrong or memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (
-        memory.once(_broken_at_rest)(world.record, world.dead_letters) if world.is_quiet and not world.expired else None
+        memory.once(_broken_at_rest)(world.record, world.dead_letters, memory)
+        if world.is_quiet and not world.expired
+        else None
     )
 
 
@@ -341,15 +343,30 @@ def _broken_by_delivery(delivery: Delivery, times: int, excused: int) -> str | N
     return "is delivered, but nobody has received it" if _arrived(delivery) and not times else None
 
 
-def _broken_at_rest(record: Record, dead_letters: tuple[str, ...]) -> str | None:
+def _broken_at_rest(record: Record, dead_letters: tuple[str, ...], core: Memory) -> str | None:
     last = [callback for series in _series(record) for callback in series[-1:]]
     # An erased request cannot be redriven.
     mine = _of_request(record) if record.erased_at is None else []
+    # A consumer may have dropped a redrive of a channel's message before the mail of the fallback bounced.
+    fallback_bounced = any(map(_has_bounced, mine[len(record.channels) :]))
     for delivery in (*mine, *last):
         failed = _has_failed(delivery) and not record.reached(delivery.destination)
         missed = failed and (delivery in last or _status(record) is Status.FAILED)
-        if missed and delivery.name not in dead_letters:
+        may_be_dropped = fallback_bounced and delivery.kind is Kind.OWN
+        if missed and delivery.name not in dead_letters and not may_be_dropped:
             return f"{delivery.name} has failed and its message is in no dead-letter queue"
+    if mine and _status(record) is Status.FAILED and not _can_redrive(record, dead_letters, core):
+        return "it has failed, and a consumer would drop a redrive of each of its dead letters"
     if record.calls_back and _has_ended(record) and _callback_statuses(record)[-1:] != [_status(record)]:
         return f"no callback says that the request is {record.status}"
     return None
+
+
+def _can_redrive(record: Record, dead_letters: tuple[str, ...], core: Memory) -> bool:
+    how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS}
+    answers = (core.claim(record, name, "redrive", **how)[1] for name in dead_letters if not name.startswith(CALLBACK))
+    return any(isinstance(answer, core.Claim) or answer is core.Refused.BUSY for answer in answers)
+
+
+def _has_bounced(delivery: Delivery) -> bool:
+    return any(each.returned_at is not None for each in delivery.attempts)

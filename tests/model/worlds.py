@@ -47,6 +47,9 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "two channels and a fallback that fails": world("slack", "email", fallback="teams", fault=2, redrive=2),
         "a mail that comes back": world("email", fallback="slack", calls_back=True, bounce=1, redrive=1, fault=1),
         "a resend": world("slack", fallback="email", calls_back=True, fault=1, resend=1, crash=1),
+        "a mail of the fallback that comes back": world(
+            "slack", fallback="email", fault=1, redrive=1, resend=1, bounce=1
+        ),
         "an erasure": world("slack", fallback="email", fault=1, crash=1, redrive=1, resend=1, erase=1),
         "an erasure and a mail that comes back": world(
             "email", fallback="slack", calls_back=True, bounce=1, redrive=1, erase=1
