@@ -152,9 +152,15 @@ def test_a_delivered_request_stays_in_the_due_index_only_if_its_route_has_a_time
     assert [item_of(stack.table, each)["version"] for each in (sales, patient)] == [2, 2], "a claim and its end"
 
 
-def test_the_reconciler_escalates_nothing_if_takes_are_off(stack: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack.post("sales")
+def test_a_request_whose_time_ended_while_takes_were_off_is_escalated_once_they_are_on_again(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = stack.post("sales")
     settle(stack)
     monkeypatch.setenv("TAKE", "false")
     forget()
     assert untaken(stack) == []
+    monkeypatch.setenv("TAKE", "true")
+    forget()
+    assert untaken(stack, timedelta(days=10)) == [request_id]
+    assert len(emails()) == 1
