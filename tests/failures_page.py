@@ -54,8 +54,8 @@ the function fails, and Lambda calls it again, at most twice.
 
 *As a permanent failure* means that the delivery becomes `failed`, the consumer's dead-letter queue gets the request's
 message, and the fallback delivers. SES reports a transient bounce only after its own retries. A bounce of the type
-*Transient, General* without `action`, `status` and `diagnosticCode` may be an out-of-office reply: if a Delivery event
-of the mail came before, the bounce changes nothing. SES explains [all types of
+*Transient, General* without `action`, `status` and `diagnosticCode` may be an out-of-office reply: it changes nothing
+if a Delivery event of the mail comes before it, or within about three minutes after it. SES explains [all types of
 bounces](https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types).
 
 ## A bot that is called back

@@ -6,7 +6,7 @@ class FeedbackError(Exception):
 
 
 class NotYetRecorded(FeedbackError):
-    """The mail of the event is not recorded yet, since SES was faster than our write. A retry will find it."""
+    """The event's mail, or its arrival, is not recorded yet, since this event was faster. A retry may find it."""
 
 
 class DlqUnavailable(FeedbackError):

@@ -6,7 +6,7 @@ goes into the dead-letter queue.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Kind, Outcome, Record
@@ -23,6 +23,9 @@ from email_feedback.errors import DlqUnavailable, NotYetRecorded
 from email_feedback.events import Bounce, Delivery, Event, Other, Refusal
 
 Sent: TypeAlias = tuple[EmailDelivery, Attempt]
+# Lambda retries a failed event after one minute, and once more after another two. Only the last call finds the event
+# older than this: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+_EARLY_MS: Final = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,10 @@ def _check_final(record: Record, about: dict[str, Any]) -> None:
 
 
 def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> Record:
-    """The record after the event. A possible automatic reply changes nothing if the mail's arrival is confirmed."""
+    """The record after the event. A possible automatic reply changes nothing if the mail's arrival is confirmed.
+
+    Raises `NotYetRecorded` if SES may still confirm the arrival, since its events come in any order.
+    """
     result = event.message_id
     if isinstance(event, Delivery):
         return transitions.confirmed(record, result, at=epoch_ms(event.at))
@@ -97,4 +103,6 @@ def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) ->
         found = record.sent_as(result)
         if found and found[1].confirmed_at is not None:
             return record
+        if found and now - epoch_ms(event.at) < _EARLY_MS:
+            raise NotYetRecorded(event.request_id)
     return transitions.returned(record, result, event.code, now=now)

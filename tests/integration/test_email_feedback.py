@@ -1,11 +1,13 @@
 """Tests SES events about sent mails: they may come late, twice, in any order, or about an earlier mail of a request."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from assistance.models import Message
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import Channel
 from email_consumer import handler as email_consumer
 from email_feedback import handler as email_feedback
@@ -111,14 +113,17 @@ def test_a_bounce_event_is_retried_until_the_dead_letter_is_written(stack: Cloud
     [_] = stack.dead_letters(Channel.EMAIL)
 
 
-def automatic_reply(stack: Cloud, request_id: str, **report: str) -> None:
-    """Deliver SES's event for an out-of-office reply: a transient bounce without a delivery status report.
+def automatic_reply(
+    stack: Cloud, request_id: str, *, age: timedelta = timedelta(days=1), report: dict[str, str] | None = None
+) -> None:
+    """Deliver SES's event for an out-of-office reply of that age: a transient bounce without a delivery status report.
 
     `report`: fields of such a report, which make the event one for a real bounce.
     """
     event = example("bounce", request_id, sent(stack, request_id))
-    recipient = {"emailAddress": "recipient@example.com"} | report
+    recipient = {"emailAddress": "recipient@example.com"} | (report or {})
     event["bounce"] |= {"bounceType": "Transient", "bounceSubType": "General", "bouncedRecipients": [recipient]}
+    event["bounce"]["timestamp"] = timestamp(utc_now() - age)
     invoke_email_feedback(stack, json.dumps(event))
 
 
@@ -136,13 +141,42 @@ def test_an_automatic_reply_does_not_change_the_status_of_a_mail_whose_delivery_
     assert slack.messages == []
 
 
+def test_an_automatic_reply_and_an_ses_delivery_event_have_the_same_result_in_either_order(stack: Cloud) -> None:
+    """Lambda repeats a failed event after one minute, and again after two more."""
+    request_id = mailed(stack)
+    for seconds in (1, 70):
+        with pytest.raises(NotYetRecorded):
+            automatic_reply(stack, request_id, age=timedelta(seconds=seconds))
+    feedback(stack, "delivery", request_id)
+    automatic_reply(stack, request_id, age=timedelta(seconds=190))
+    assert stack.status(request_id) == "delivered"
+    assert not stack.dead_letters(Channel.EMAIL)
+
+
+def test_lambdas_last_call_for_an_unconfirmed_bounce_without_a_delivery_status_report_fails_the_mail(
+    stack: Cloud,
+) -> None:
+    request_id = mailed(stack)
+    automatic_reply(stack, request_id, age=timedelta(seconds=180))
+    assert stack.status(request_id) == "failed"
+    assert len(stack.dead_letters(Channel.EMAIL)) == 1
+
+
+def test_a_bounce_with_a_delivery_status_report_fails_the_mail_without_waiting_for_its_delivery_event(
+    stack: Cloud,
+) -> None:
+    request_id = mailed(stack)
+    automatic_reply(stack, request_id, age=timedelta(seconds=1), report={"status": "4.4.7"})
+    assert stack.status(request_id) == "failed"
+
+
 @pytest.mark.parametrize("report", [{"status": "4.4.7"}, {"diagnosticCode": "smtp; 421 4.4.1"}, {"action": "failed"}])
 def test_a_transient_bounce_with_a_delivery_status_report_fails_a_mail_whose_delivery_ses_had_confirmed(
     stack: Cloud, report: dict[str, str]
 ) -> None:
     request_id = mailed(stack)
     feedback(stack, "delivery", request_id)
-    automatic_reply(stack, request_id, **report)
+    automatic_reply(stack, request_id, report=report)
     assert stack.status(request_id) == "failed"
 
 
