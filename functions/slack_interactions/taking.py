@@ -66,11 +66,14 @@ class Taking:
     def _release(self, press: ButtonPress) -> str | None:
         """Release the request if the user who pressed has it. Returns None, or a text that says why not."""
         request_id = press.on.request_id
-        taken = self._read(press).record.taken
+        record = self._read(press).record
+        taken = record.taken
         if taken is None:
             return "Nobody has this request."
         if not _theirs(taken, press):
             return f"{_name(taken)} has this request. They can release it, or an operator can."
+        if record.is_released_too_often:
+            return "This request was released too often. Only an operator can release it now."
         release(self.requests, request_id, taken.id, _human(press))
         logger.info("released", request_id=request_id)
         return None

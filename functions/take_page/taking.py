@@ -84,8 +84,11 @@ class Taking:
         return Shown(found.request, taken.stored.record.taken, pressed if is_yours else "")
 
     def release(self, link: Link, form: Form) -> Shown:
-        """Release the request, if the human who sends the form has taken it."""
+        """Release the request, if the human who sends the form has taken it, and if it was not released too often."""
         found = self._found(link)
+        if found.record.is_released_too_often:
+            logger.warning("released too often", request_id=link.request_id)
+            return Shown(found.request, found.record.taken)
         human = form.human(self._channel(found, link))
         stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", human)
         taken = stored.record.taken

@@ -10,13 +10,15 @@ from urllib.parse import urlencode
 
 import pytest
 
+from assistance.domain.record import MAX_TAKES
 from assistance.routing import Channel, routes
+from cli import takes as operators
 from local.slack_server import SlackServer, signed
 from local.slack_workspace import OURS, Bot, Json, buttons
 from slack_interactions import handler
 from tests.integration.cloud import RETENTION, Cloud, forget, http_event
 from tests.integration.resources import create_secret
-from tests.records import record_of
+from tests.records import record_of, requests
 
 PATH = "/slack/interactions"
 
@@ -107,6 +109,20 @@ def test_only_a_second_click_by_the_same_person_releases_the_request(stack: Clou
     assert actions(team.messages[-1]) == ["take"]
     press(team, "ben")
     assert stack.show(request_id)["taken"]["by"] == "@ben"
+
+
+def test_a_request_that_was_released_again_and_again_can_only_be_released_by_an_operator(
+    stack: Cloud, team: SlackServer
+) -> None:
+    [request_id] = posted(stack, "help")
+    for _ in range(2 * MAX_TAKES):
+        press(team, "anna")
+    assert stack.show(request_id)["taken"]["by"] == "@anna"
+    assert actions(team.messages[-1]) == ["release"]
+    [whisper] = team.workspace.ephemeral_messages
+    assert whisper["text"] == "This request was released too often. Only an operator can release it now."
+    operators.release(requests(stack.table), request_id, "an operator")
+    assert "taken" not in stack.show(request_id)
 
 
 def test_a_slack_digest_shows_both_takers_after_two_simultaneous_button_clicks(

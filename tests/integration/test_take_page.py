@@ -18,19 +18,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assistance.domain.record import Handled
+from assistance.domain.record import MAX_TAKES, Handled
 from assistance.routing import Channel, routes
 from assistance.store.items import Item
 from assistance.store.table import Items
 from assistance.take_link import Link, token
+from cli import takes as operators
 from local.slack_server import SlackServer
 from tests.fuzz_settings import FUZZED
 from tests.integration.cloud import Cloud, forget, http_event
 from tests.integration.resources import create_secret
 from tests.integration.steps import emails
 from tests.logs import logging_everything
+from tests.memory_table import MOST_BYTES
+from tests.meter import size
 from tests.receiver import Receiver
-from tests.records import delivery_of, record_of
+from tests.records import delivery_of, item_of, record_of, requests
 
 PAGE = "https://api.example.com/assistance/take/"
 KEY = "k" * 44
@@ -159,6 +162,20 @@ def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(st
     assert "Nobody has this request" in page_text(press(stack, mailed(), "Anna", press="a" * 32))
     assert "You have it" in page_text(press(stack, mailed(), "Ben"))
     assert "Taken by Ben" in page_text(visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM))
+
+
+def test_a_script_with_a_link_can_only_take_and_release_so_often_that_the_record_stays_small(stack: Cloud) -> None:
+    request_id, longest = delivered(stack, callback_url="http://127.0.0.1:9/told"), "\U0001f600" * 60
+    for number in range(MAX_TAKES + 1):
+        press(stack, mailed(), longest, press=f"{number:032x}")
+        released = visit(stack, mailed(), "POST", f"release={number:032x}", Content_Type=FORM)
+        assert released["statusCode"] == 200
+    assert f"Taken by {longest}" in page_text(released), "the last one keeps it"
+    assert f"Taken by {longest}" in page_text(press(stack, mailed(), "Ben"))
+    assert len(record_of(stack.table, request_id).takes) == MAX_TAKES
+    assert size(item_of(stack.table, request_id)) < MOST_BYTES / 4, "room for the deliveries that follow"
+    operators.release(requests(stack.table), request_id, "an operator")
+    assert "You have it" in page_text(press(stack, mailed(), "Ben"))
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])

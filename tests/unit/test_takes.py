@@ -95,6 +95,11 @@ def test_another_person_can_take_a_request_that_was_released() -> None:
     assert (answer.by, [each.by for each in record.takes]) == ("Ben", ["Anna", "Ben"])
 
 
+def test_after_fifty_takes_only_an_operator_may_release_the_request() -> None:
+    takes = tuple(Take(str(number), "Anna", "email", 3_000, 4_000) for number in range(50))
+    assert [replace(delivered(), takes=takes[:many]).is_released_too_often for many in (49, 50)] == [False, True]
+
+
 def test_a_release_that_the_aws_sdk_writes_twice_does_not_undo_a_later_take() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="Anna", via="slack", now=4_000)
     assert release(record, "t1", by="Anna", via="slack", now=4_500) is record

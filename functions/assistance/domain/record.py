@@ -7,6 +7,11 @@ change a record. Times are milliseconds since 1970.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+MAX_TAKES: Final = 50
+"""After so many takes only an operator can release a request. Otherwise a script with a take link could make the
+record, which holds each take and its callbacks, too large for DynamoDB: nothing more could be recorded then."""
 
 
 class Status(StrEnum):
@@ -278,6 +283,11 @@ class Record:
         """The take of the human who has the request now. None if nobody has it."""
         last = self.takes[-1] if self.takes else None
         return last if last and last.released_at is None else None
+
+    @property
+    def is_released_too_often(self) -> bool:
+        """Whether only an operator may release the request from now on."""
+        return len(self.takes) >= MAX_TAKES
 
     @property
     def wants_escalation(self) -> bool:
