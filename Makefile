@@ -92,7 +92,7 @@ screenshots: node browser install ## Take the pictures in docs/images
 	$(RUN) -m tests.e2e.screenshots
 
 soak: node install ## Break it in tens of thousands of random steps, at every call in every way, and by killing workers
-	SOAK=1 $(RUN) -m pytest --override-ini faulthandler_timeout=0 tests/e2e/test_killed_processes.py tests/faults tests/model
+	SOAK=1 $(RUN) -m pytest --numprocesses 2 --dist loadscope --override-ini faulthandler_timeout=0 tests/e2e/test_killed_processes.py tests/faults tests/model
 	PYTHONPATH=functions $(RUN) -m tests.model.soak
 
 mutants: install ## Change functions/assistance in every small way, and list the changes that no test notices

@@ -24,7 +24,7 @@ from tests.model.result_cache import Memory
 from tests.model.system_steps import ACTS, kind_of
 from tests.model.worlds import TRACED
 
-TRACES: Final = (20_000 if "SOAK" in os.environ else 250) // len(TRACED)
+TRACES: Final = (int(os.environ.get("SOAK_TRACES", "5_000")) if "SOAK" in os.environ else 250) // len(TRACED)
 Replay: TypeAlias = Callable[[str, int], list[str]]
 Paths: TypeAlias = Callable[[str], list[list[str]]]
 
