@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import botocore.session
+import moto.core.models
 import moto.core.responses
 import moto.core.utils
 import pytest
@@ -40,6 +41,10 @@ vars(botocore.session)["create_loader"] = functools.cache(create_loader)
 # moto computes both anew for each answer. Its services import the first function by name, when they are first used.
 vars(moto.core.utils)["camelcase_to_underscores"] = functools.cache(moto.core.utils.camelcase_to_underscores)
 vars(moto.core.responses)["method_names_from_class"] = functools.cache(moto.core.utils.method_names_from_class)
+
+# For every `mock_aws()` it would create thousands of objects that answer calls of the library `requests`, which nothing
+# here uses to call AWS.
+moto.core.models.RESPONSES_METHODS.clear()
 
 # No test fails because a busy machine is slow.
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
