@@ -38,8 +38,7 @@ def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bo
     """Check new and other unfinished requests and dead letters, after the outbox `sweep`. Raises `TableUnavailable`."""
     overdue = timedelta(seconds=settings().overdue_seconds)
     run = Run(requests(), sqs(), settings().queues, overdue, remaining_ms, dry_run, sweep.left)
-    watched = [found for found in run.records(run.requests.items.due()) if found.record.ttl > run.now() // 1_000]
-    waiting = {found.id: found for found in (*watched, *new_requests.check(run))}
+    waiting = {found.id: found for found in (*open_requests.watched(run), *new_requests.check(run))}
     dead_letters.find(run, waiting)
     for found in waiting.values():
         if found.record.unfinished:

@@ -87,7 +87,7 @@ def check(run: Run) -> list[Open]:
                 # The next sweep begins with the first request that was not checked, and others of the same time.
                 until = chunk[0].since
                 report.complete = False
-                report.behind_seconds = run.age(ms_of(until))
+                report.behind_seconds = max(report.behind_seconds, run.age(ms_of(until)))
                 break
             any_new = True
             found += pool.map(partial(_watch, run), _to_watch(run, chunk))

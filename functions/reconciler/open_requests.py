@@ -1,5 +1,6 @@
 """Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -12,6 +13,19 @@ from assistance.platform.observability import logger
 from reconciler.run import Location, Open, Run, measure_lost
 
 TIME_TO_REPORT_MS: Final = 2_000
+# The time that remains for the new requests and the dead letters if there are too many open requests for one sweep.
+TIME_FOR_THE_REST_MS: Final = 15_000
+
+
+def watched(run: Run) -> Iterator[Open]:
+    """Yield the open requests that earlier sweeps have found, as long as there is time. Those due first come first."""
+    for found in run.records(run.requests.items.due()):
+        if run.remaining_ms() < TIME_FOR_THE_REST_MS:
+            run.report.complete = False
+            run.report.behind_seconds = run.age(found.record.due_at or run.now())
+            return
+        if found.record.ttl > run.now() // 1_000:
+            yield found
 
 
 def locate(run: Run, found: Open) -> None:

@@ -48,7 +48,7 @@ class Report:
     open: int = 0  # unfinished requests
     oldest_open_seconds: int = 0
     oldest_pending_seconds: Counter[str] = field(default_factory=Counter)  # of published requests, by channel
-    behind_seconds: int = 0  # the age of the oldest request that was not checked, because the time was over
+    behind_seconds: int = 0  # how late the first check is that was not made, because the time was over
     places: Counter[str] = field(default_factory=Counter)  # deliveries by `topic/channel/place`
     dead_lettered: list[str] = field(default_factory=list)  # marked as failed
     lost: list[str] = field(default_factory=list)  # published again

@@ -505,3 +505,34 @@ def test_a_reconciler_run_with_a_fast_clock_does_not_hide_requests_accepted_afte
         system.advance(60)
         found += sweep(system)["dead_lettered"]
     assert found == [request_id]
+
+
+def test_a_sweep_without_time_for_all_open_requests_checks_the_longest_due_ones_and_the_new_ones(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading an open request takes a second here, so that sixty take longer than a sweep may."""
+    opened = [published(system, Topic.SALES, f"open {number}") for number in range(60)]
+    system.advance(60)
+    sweep(system)
+    system.slack.fail("status", status=503)
+    system.consume(Channel.SLACK)
+    due_last = {request_id for request_id in opened if system.show(request_id)["status"] == "retrying"}
+    new = published(system, Topic.PRICING, "new")
+    system.lose_to_subscription_dlq(Channel.EMAIL)
+    system.advance(31)
+    due, ends, read = Items.due, system.now + timedelta(seconds=50), list[str]()
+
+    def slowly(items: Items) -> Iterator[Any]:
+        for item in due(items):
+            system.advance(1)
+            read.append(item[PARTITION_KEY])
+            yield item
+
+    monkeypatch.setattr(Items, "due", slowly)
+    remaining = timedelta(milliseconds=1)
+    report = reconciler.check_requests(Sweep(), lambda: (ends - system.now) // remaining, dry_run=False)
+    assert system.now < ends, "Lambda has not killed it"
+    assert report.dead_lettered == [new]
+    assert not report.complete
+    assert due_last
+    assert due_last.isdisjoint(read)

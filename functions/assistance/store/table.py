@@ -134,9 +134,13 @@ class Items:
         return self._listed(schema.LEDGER_INDEX, condition, values, newest_first=newest_first)
 
     def due(self) -> Iterator[Item]:
-        """Yield the records of unfinished requests that the reconciler watches, from an index that may be outdated."""
-        for number in range(schema.DUE_SHARDS):
-            yield from self._shard(schema.DUE_INDEX, f"{schema.DUE_SHARD} = :shard", {":shard": number})
+        """Yield the records of unfinished requests that the reconciler watches, from an index that may be outdated.
+
+        The requests that must be checked first come first.
+        """
+        condition, numbers = f"{schema.DUE_SHARD} = :shard", range(schema.DUE_SHARDS)
+        shards = [self._shard(schema.DUE_INDEX, condition, {":shard": number}) for number in numbers]
+        return heapq.merge(*shards, key=lambda item: int(item[schema.DUE_AT]))
 
     def undecided(self, until: int) -> Iterator[Item]:
         """Yield the records of delivered requests whose time to be taken ended by `until` (milliseconds since 1970)."""
