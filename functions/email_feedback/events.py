@@ -54,7 +54,6 @@ class Bounce(_AboutMail):
     recipients: Annotated[
         tuple[_BouncedRecipient, ...], Field(validation_alias=AliasPath("bounce", "bouncedRecipients"))
     ] = ()
-    at: Annotated[AwareDatetime, Field(validation_alias=AliasPath("bounce", "timestamp"))] = _FIRST
 
     @property
     def code(self) -> str:

@@ -25,6 +25,9 @@ from email_feedback.events import Bounce, Delivery, Event, Other, Refusal
 Sent: TypeAlias = tuple[EmailDelivery, Attempt]
 # Lambda retries a failed event after one minute, and once more after another two. Only the last call finds the event
 # older than this: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+# The age counts from the time at which SNS published the event. The `timestamp` of a bounce is the time at which the
+# recipient's mail server sent it. That server's clock may be wrong, and the bounce may have been on its way for long:
+# https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 _EARLY_MS: Final = 120_000
 
 
@@ -36,13 +39,16 @@ class Feedback:
     sqs: SQSClient
     dlq_url: str
 
-    def process(self, event: Event, *, source_message_id: str) -> None:
-        """Act on an event that has this id in SNS. Raises `FeedbackError`, `TableUnavailable` or `Unreadable`."""
+    def process(self, event: Event, *, source_message_id: str, published_at: int) -> None:
+        """Act on an event that SNS published with this id, at this time in milliseconds since 1970.
+
+        Raises `FeedbackError`, `TableUnavailable` or `Unreadable`.
+        """
         if isinstance(event, Other):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
         about = {"request_id": event.request_id, "event_type": event.event_type}
-        change = partial(_changed, event=event, now=epoch_ms(utc_now()))
+        change = partial(_changed, event=event, published_at=published_at, now=epoch_ms(utc_now()))
         try:
             stored = self.requests.update(event.request_id, change)
             sent = stored.record.sent_as(event.message_id)
@@ -91,7 +97,7 @@ def _check_final(record: Record, about: dict[str, Any]) -> None:
     logger.warning("feedback on a mail that is not the delivery's", extra=about)
 
 
-def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) -> Record:
+def _changed(record: Record, *, event: Bounce | Refusal | Delivery, published_at: int, now: int) -> Record:
     """The record after the event. A possible automatic reply changes nothing if the mail's arrival is confirmed.
 
     Raises `NotYetRecorded` if SES may still confirm the arrival, since its events come in any order.
@@ -103,6 +109,6 @@ def _changed(record: Record, *, event: Bounce | Refusal | Delivery, now: int) ->
         found = record.sent_as(result)
         if found and found[1].confirmed_at is not None:
             return record
-        if found and now - epoch_ms(event.at) < _EARLY_MS:
+        if found and now - published_at < _EARLY_MS:
             raise NotYetRecorded(event.request_id)
     return transitions.returned(record, result, event.code, now=now)

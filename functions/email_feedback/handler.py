@@ -1,13 +1,14 @@
 """Handles the events that SES publishes about mails: bounces, complaints, rejects and deliveries."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance.engine.heartbeat import REQUEST_ID
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import aws
+from assistance.platform.clock import ms_of
 from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
@@ -17,6 +18,8 @@ from email_feedback.errors import FeedbackError, MalformedEvent
 from email_feedback.events import VALIDATION, Other, parse
 from email_feedback.feedback import Feedback
 from email_feedback.settings import settings
+
+_LONG_AGO: Final = "1970-01-01T00:00:00Z"  # an event without a time does not wait for others
 
 feedback = cache(lambda: Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url))
 
@@ -38,4 +41,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # no
             # It shows that SES's events about other mails arrive too.
             measure(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
             continue
-        feedback().process(parsed, source_message_id=notification["MessageId"])
+        published_at = ms_of(notification.get("Timestamp") or _LONG_AGO)
+        feedback().process(parsed, source_message_id=notification["MessageId"], published_at=published_at)

@@ -47,15 +47,18 @@ def example(name: str, request_id: str, message_id: str) -> dict[str, Any]:
     return event
 
 
-def sns_event(message: str) -> dict[str, Any]:
-    """Return the event with which SNS passes this message, an event of SES, to the email feedback function."""
+def sns_event(message: str, **fields: str) -> dict[str, Any]:
+    """Return the event with which SNS passes this message, an event of SES, to the email feedback function.
+
+    `fields`: other fields of SNS's notification, such as `Timestamp`.
+    """
     event = documented("sns")
-    event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message}
+    event["Records"][0]["Sns"] |= {"MessageId": "sns-1", "Message": message} | fields
     return event
 
 
-def invoke_email_feedback(stack: Cloud, message: str) -> None:
-    stack.handler("email_feedback")(sns_event(message), stack.context)
+def invoke_email_feedback(stack: Cloud, message: str, **fields: str) -> None:
+    stack.handler("email_feedback")(sns_event(message, **fields), stack.context)
 
 
 def feedback(stack: Cloud, name: str, request_id: str, message_id: str | None = None) -> None:

@@ -114,17 +114,23 @@ def test_a_bounce_event_is_retried_until_the_dead_letter_is_written(stack: Cloud
 
 
 def automatic_reply(
-    stack: Cloud, request_id: str, *, age: timedelta = timedelta(days=1), report: dict[str, str] | None = None
+    stack: Cloud,
+    request_id: str,
+    *,
+    age: timedelta = timedelta(days=1),
+    sent_before: timedelta = timedelta(0),
+    report: dict[str, str] | None = None,
 ) -> None:
-    """Deliver SES's event for an out-of-office reply of that age: a transient bounce without a delivery status report.
+    """Deliver SES's event for an out-of-office reply: a transient bounce without a delivery status report.
 
-    `report`: fields of such a report, which make the event one for a real bounce.
+    SNS published the event `age` ago. By its own clock, the recipient's mail server had sent the reply `sent_before`
+    that. `report`: fields of such a report, which make the event one for a real bounce.
     """
     event = example("bounce", request_id, sent(stack, request_id))
     recipient = {"emailAddress": "recipient@example.com"} | (report or {})
     event["bounce"] |= {"bounceType": "Transient", "bounceSubType": "General", "bouncedRecipients": [recipient]}
-    event["bounce"]["timestamp"] = timestamp(utc_now() - age)
-    invoke_email_feedback(stack, json.dumps(event))
+    event["bounce"]["timestamp"] = timestamp(utc_now() - age - sent_before)
+    invoke_email_feedback(stack, json.dumps(event), Timestamp=timestamp(utc_now() - age))
 
 
 def test_an_automatic_reply_does_not_change_the_status_of_a_mail_whose_delivery_ses_has_confirmed(
@@ -160,6 +166,30 @@ def test_lambdas_last_call_for_an_unconfirmed_bounce_without_a_delivery_status_r
     automatic_reply(stack, request_id, age=timedelta(seconds=180))
     assert stack.status(request_id) == "failed"
     assert len(stack.dead_letters(Channel.EMAIL)) == 1
+
+
+@pytest.mark.parametrize("sent_before", [timedelta(hours=1), timedelta(hours=-1)])
+def test_the_clock_of_the_recipients_mail_server_does_not_change_how_long_an_automatic_reply_waits(
+    stack: Cloud, sent_before: timedelta
+) -> None:
+    request_id = mailed(stack)
+    for seconds in (1, 70):
+        with pytest.raises(NotYetRecorded):
+            automatic_reply(stack, request_id, age=timedelta(seconds=seconds), sent_before=sent_before)
+    assert stack.status(request_id) == "delivered"
+    automatic_reply(stack, request_id, age=timedelta(seconds=190), sent_before=sent_before)
+    assert stack.status(request_id) == "failed"
+
+
+@pytest.mark.parametrize("time", ["", "2016-10-19T23:21:04", None])
+def test_a_bounce_fails_the_mail_whatever_time_the_recipients_mail_server_has_given(
+    stack: Cloud, time: str | None
+) -> None:
+    request_id = mailed(stack)
+    event = example("bounce", request_id, sent(stack, request_id))
+    event["bounce"]["timestamp"] = time
+    invoke_email_feedback(stack, json.dumps(event))
+    assert stack.status(request_id) == "failed"
 
 
 def test_a_bounce_with_a_delivery_status_report_fails_the_mail_without_waiting_for_its_delivery_event(
