@@ -60,13 +60,16 @@ class AlarmFactory:
         self.created.append(alarm)
         return alarm
 
-    def add_for_function(self, name: str, function: lambda_.Function) -> Alarms:
-        """Create the alarms `<name>Errors` and `<name>Throttles`, on a function's errors and throttled invocations."""
+    def add_for_function(self, name: str, function: lambda_.Function, *, times: int = 2) -> Alarms:
+        """Create the alarms `<name>Errors` and `<name>Throttles`, on a function's errors and throttled invocations.
+
+        `times`: in how many of the last three periods there must be errors.
+        """
         return [
             self.add(
                 f"{name}Errors", function.metric_errors(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,
                 f"Invocations of the function {name} fail or time out: read its log.",
-                times=2, of=3, section="FunctionErrors",
+                times=times, of=3, section="FunctionErrors",
             ),
             self.add(
                 f"{name}Throttles", function.metric_throttles(period=FIVE_MINUTES, statistic=cloudwatch.Stats.SUM), 0,

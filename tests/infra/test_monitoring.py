@@ -296,6 +296,13 @@ def test_a_disabled_stream_event_source_notifies_the_operator_and_one_late_recon
     assert on(template, "PublishedLate") == {"RequestsPublishedLate"}
 
 
+def test_an_ses_event_that_comes_before_its_mail_is_recorded_does_not_notify_the_operator(template: Template) -> None:
+    alarm = named_alarm(template, "EmailFeedbackErrors")
+    # Lambda repeats a failed event after one minute, and again after two more.
+    most_periods = 180 // alarm["Period"] + 2
+    assert most_periods < alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
+
+
 def test_only_many_refused_calls_with_an_api_key_at_a_high_rate_notify_the_operator(template: Template) -> None:
     rate, refusals = (named_alarm(template, name) for name in ("ApiRefusalRate", "ApiRefusals"))
     for alarm in (rate, refusals):
