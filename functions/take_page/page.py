@@ -78,8 +78,11 @@ def _state(shown: Shown, press: str) -> str:
         return f"<p>Nobody has this request.</p>{_form(press)}"
     name, since = html.escape(printable(taken.by)), _moment(timestamp_of(taken.at))
     if shown.yours:
+        yours = f'<p role="status"><strong>You have it</strong>, since {since}.</p><p>Others see: {name}</p>'
+        if not shown.can_release:
+            return f'{yours}<p class="soft">It was released too often. Only an operator can release it now.</p>'
         return (
-            f'<p role="status"><strong>You have it</strong>, since {since}.</p><p>Others see: {name}</p>'
+            f"{yours}"
             '<p class="soft">You can release it on this page, for somebody else to take. Later, ask an operator.</p>'
             f'<form method="post"><input type="hidden" name="release" value="{shown.yours}">'
             '<button class="quiet" type="submit">Release</button></form>'

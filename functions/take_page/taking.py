@@ -26,12 +26,13 @@ class Shown:
     """A request, and the take that is in force, or None.
 
     `yours`: the id of the press by which the human who sees the page has just taken the request; with it, they can
-    release the request. Empty for everybody else.
+    release the request. Empty for everybody else. `can_release`: False if only an operator can release it.
     """
 
     request: AssistanceRequest
     taken: Take | None
     yours: str = ""
+    can_release: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class Taking:
         if all(each.id != take_id for each in found.record.takes):
             measure(taken)
         logger.info("taken" if is_yours else "taken already", request_id=link.request_id)
-        return Shown(found.request, taken.stored.record.taken, pressed if is_yours else "")
+        record = taken.stored.record
+        return Shown(found.request, record.taken, pressed if is_yours else "", not record.is_released_too_often)
 
     def release(self, link: Link, form: Form) -> Shown:
         """Release the request, if the human who sends the form has taken it, and if it was not released too often."""

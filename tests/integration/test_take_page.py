@@ -167,7 +167,8 @@ def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(st
 def test_a_script_with_a_link_can_only_take_and_release_so_often_that_the_record_stays_small(stack: Cloud) -> None:
     request_id, longest = delivered(stack, callback_url="http://127.0.0.1:9/told"), "\U0001f600" * 60
     for number in range(MAX_TAKES + 1):
-        press(stack, mailed(), longest, press=f"{number:032x}")
+        taken = press(stack, mailed(), longest, press=f"{number:032x}")
+        assert ('name="release"' in taken["body"]) is (number < MAX_TAKES - 1), "a button that works, or none"
         released = visit(stack, mailed(), "POST", f"release={number:032x}", Content_Type=FORM)
         assert released["statusCode"] == 200
     assert f"Taken by {longest}" in page_text(released), "the last one keeps it"
@@ -175,7 +176,9 @@ def test_a_script_with_a_link_can_only_take_and_release_so_often_that_the_record
     assert len(record_of(stack.table, request_id).takes) == MAX_TAKES
     assert size(item_of(stack.table, request_id)) < MOST_BYTES / 4, "room for the deliveries that follow"
     operators.release(requests(stack.table), request_id, "an operator")
-    assert "You have it" in page_text(press(stack, mailed(), "Ben"))
+    taken = press(stack, mailed(), "Ben")
+    assert "You have it" in page_text(taken)
+    assert "Only an operator can release it now." in page_text(taken)
 
 
 @pytest.mark.parametrize(("channel", "by"), [("email", "somebody by email"), ("teams", "somebody by Teams")])
