@@ -378,7 +378,7 @@ def test_a_message_waits_while_another_attempt_holds_the_claim_or_was_in_doubt_o
     before = engine.record
     assert not engine.deliver(received=2)
     assert not engine.sent
-    assert engine.delays == [15]
+    assert engine.delays == [1 + 15]
     assert engine.record == before
 
 
@@ -474,7 +474,7 @@ def test_a_fallback_waits_while_an_attempt_with_a_redriven_message_is_running(by
     by_email.put("email", attempts=(FAILED, Attempt("redrive", NOW - 1)), locked_until=NOW + until)
     assert by_email.deliver(delivery="fallback") is (until == 0)
     assert len(by_email.sent) == 1 - until
-    assert by_email.delays == [5] * until
+    assert by_email.delays == [1 + 5] * until
 
 
 def test_a_redriven_message_waits_for_the_fallback_and_is_not_sent_after_the_fallback_delivered(engine: Engine) -> None:
@@ -484,7 +484,7 @@ def test_a_redriven_message_waits_for_the_fallback_and_is_not_sent_after_the_fal
     engine.answer = "ts"
     assert not engine.deliver()
     assert engine.delivery() == failed
-    assert engine.delays == [5]
+    assert engine.delays == [1 + 5]
     engine.put("fallback", attempts=(DONE,))
     assert engine.deliver(received=2)
     assert engine.delivery() == failed, "the redrive left no trace"

@@ -6,14 +6,18 @@ from datetime import timedelta
 import pytest
 
 from assistance.domain.transitions import Claim
-from assistance.engine.decisions import PATIENCE, PutOff, decide
+from assistance.engine.decisions import PATIENCE, PutOff, decide, delay_if_busy
 from assistance.errors import RateLimited
 from assistance.routing import RetryPolicy
 from infra.retries import MAX_RECEIVES
 
+POLICIES = pytest.mark.parametrize(
+    "policy", [RetryPolicy(), RetryPolicy(first_delay=0), RetryPolicy(max_delay=0)], ids=str
+)
+
 
 @pytest.mark.parametrize("sends_batches", [True, False])
-@pytest.mark.parametrize("policy", [RetryPolicy(), RetryPolicy(first_delay=0), RetryPolicy(max_delay=0)], ids=str)
+@POLICIES
 def test_a_rate_limit_of_an_hour_does_not_use_up_the_receives_of_sqs(
     *, policy: RetryPolicy, sends_batches: bool
 ) -> None:
@@ -32,3 +36,10 @@ def test_a_rate_limit_of_an_hour_does_not_use_up_the_receives_of_sqs(
         assert isinstance(decision, PutOff)
         assert receives < MAX_RECEIVES - policy.attempts, f"used up after {waited}"
         waited += timedelta(seconds=decision.delay)
+
+
+@POLICIES
+def test_a_message_can_wait_for_a_delivery_that_is_rate_limited_for_an_hour(policy: RetryPolicy) -> None:
+    rng = random.Random(1)  # noqa: S311
+    waits = (delay_if_busy(policy, receives=1 + n, jitter=rng.uniform) for n in range(MAX_RECEIVES - policy.attempts))
+    assert timedelta(seconds=sum(waits)) > PATIENCE

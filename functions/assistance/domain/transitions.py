@@ -37,10 +37,10 @@ class Refused(StrEnum):
     """Why a consumer does not get the claim. It acknowledges the message, unless the delivery is `BUSY`."""
 
     DELIVERED = "it is delivered already"
-    NOT_NEEDED = "a human has the request by now, or a later callback says more"
+    NOT_NEEDED = "the request has arrived otherwise, a human has it by now, or a later callback says more"
     UNKNOWN = "the request has expired, or never had this delivery"
     ERASED = "the customer's texts are erased"
-    BUSY = "another attempt is under way, or its doubt has not settled"
+    BUSY = "another attempt is under way or in doubt, or another delivery goes first"
 
 
 @dataclass(frozen=True, slots=True)

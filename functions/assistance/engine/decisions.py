@@ -16,6 +16,11 @@ MAX_DELAY_SECONDS: Final = 42_000
 # At first, attempts that a rate limit refuses do not count. If a provider has refused a request for this long (a daily
 # quota is used up, say), further ones count. So the consumer gives up in the end, and the fallback is used.
 PATIENCE: Final = timedelta(hours=1)
+# SQS moves a message to the DLQ after 1,000 receives, which must take longer than `PATIENCE`. A delay in which nothing
+# counts is at least `_LEAST`, plus a random time of up to `_SPREAD` seconds or more: four seconds on average, even if
+# the policy's own delays are shorter.
+_LEAST: Final = 1
+_SPREAD: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,17 @@ def decide(
     # channel sends several requests in one message, it can take them all at once. There the delay does not grow,
     # because that would only let newer requests go first.
     waits = claim.number if counts else 1 if sends_batches else receives
-    # SQS moves a message to the DLQ after 1,000 receives, which must take longer than `PATIENCE`: one delay in which
-    # nothing counts takes four seconds on average, even if the policy's own delays are shorter.
-    least, spread = (0, 0) if counts else (1, 5)
+    least, spread = (0, 0) if counts else (_LEAST, _SPREAD)
     delay = max(outcome.retry_after or 0, least) + jitter(0, max(policy.ceiling(waits), spread))
     if outcome.in_doubt or claim.doubts:
         delay = max(delay, policy.doubt_delay)
     seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
     return RetryLater(outcome.code, seconds, outcome.in_doubt) if counts else PutOff(outcome.code, seconds, is_alone)
+
+
+def delay_if_busy(policy: RetryPolicy, *, receives: int, jitter: Callable[[float, float], float]) -> int:
+    """For how many seconds to hide a message that must wait, because another attempt or delivery goes first.
+
+    That other one may have been put off, so this message must be able to wait for as long. Arguments as for `decide`.
+    """
+    return math.ceil(_LEAST + jitter(0, max(policy.ceiling(receives), _SPREAD)))

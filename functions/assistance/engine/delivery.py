@@ -1,6 +1,5 @@
 """The delivery engine: everything that a consumer does, except the sending itself."""
 
-import math
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 
 from assistance.domain.record import Kind
 from assistance.domain.transitions import Refused
-from assistance.engine import dead_letters
+from assistance.engine import dead_letters, decisions
 from assistance.engine.attempt import Attempt
 from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone, threads
 from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, Decision, GaveUp, RetryLater, SendResult, Sent, decide
@@ -127,8 +126,9 @@ class Consumer:
         try:
             decision: Decision | None = once(request_id=message.request.id)
         except IdempotencyAlreadyInProgressError:
-            self._hide(record, self.jitter(0, self.retry.ceiling(receive_count(record))))
-            logger.info("another attempt is under way", extra=about)
+            receives = receive_count(record)
+            self._hide(record, decisions.delay_if_busy(self.retry, receives=receives, jitter=self.jitter))
+            logger.info(f"not yet: {Refused.BUSY}", extra=about)
             return False
         except IdempotencyPersistenceLayerError as error:
             cause = error.__cause__
@@ -202,13 +202,13 @@ class Consumer:
         sqs, url, message_id = self.sqs, self.dlq_url, record.message_id
         dead_letters.write(sqs, url, record.body, code=code, channel=self.channel, source_message_id=message_id)
 
-    def _hide(self, record: SQSRecord, delay: float) -> None:
+    def _hide(self, record: SQSRecord, delay: int) -> None:
         """Hide the message in its queue for `delay` seconds, until the next attempt is due."""
         try:
             self.sqs.change_message_visibility(
                 QueueUrl=self.queue_url,
                 ReceiptHandle=record.receipt_handle,
-                VisibilityTimeout=math.ceil(delay),
+                VisibilityTimeout=delay,
             )
         except AWS_ERRORS as error:
             # The message then becomes visible after the queue's own visibility timeout.
