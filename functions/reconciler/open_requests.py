@@ -15,6 +15,9 @@ from reconciler.run import Location, Open, Run, measure_lost
 TIME_TO_REPORT_MS: Final = 2_000
 # The time that remains for the new requests and the dead letters if there are too many open requests for one sweep.
 TIME_FOR_THE_REST_MS: Final = 15_000
+# If the message of a resend is lost, another message of the request may wait for it in the same queue, which is then
+# never empty. So a resend that is overdue by so much more is published again in any case.
+HELD_UP: Final = timedelta(hours=1)
 
 
 def watched(run: Run) -> Iterator[Open]:
@@ -41,10 +44,11 @@ def locate(run: Run, found: Open) -> None:
             channel = delivery.destination
             if channel not in run.empty:
                 run.empty[channel] = _is_empty(run, channel)
-            if run.empty[channel] and run.remaining_ms() > TIME_TO_REPORT_MS:
+            publish_again = run.empty[channel] or _holds_others_up(run, found.record, delivery)
+            if publish_again and run.remaining_ms() > TIME_TO_REPORT_MS:
                 overdue.append(delivery.name)
                 continue
-            report.complete = report.complete and not run.empty[channel]
+            report.complete = report.complete and not publish_again
         _count(run, found, delivery, location)
     if overdue:
         with run.skipping_unreadable(found.id):
@@ -100,9 +104,16 @@ def _location(run: Run, record: Record, delivery: Delivery) -> Location:
     return Location.RETRYING if delivery.attempts or delivery.waiting_for else Location.QUEUED
 
 
-def _is_overdue(run: Run, record: Record, delivery: Delivery) -> bool:
+def _is_overdue(run: Run, record: Record, delivery: Delivery, more: timedelta = timedelta()) -> bool:
     expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
-    return expected + run.overdue / timedelta(milliseconds=1) < run.now()
+    return expected + (run.overdue + more) / timedelta(milliseconds=1) < run.now()
+
+
+def _holds_others_up(run: Run, record: Record, delivery: Delivery) -> bool:
+    """Whether the fallback or a redrive on the delivery's channel may have to wait for it, and it is very late."""
+    channel = delivery.destination
+    is_waited_for = delivery.kind is Kind.RESEND and channel in run.queues and not record.reached(channel)
+    return is_waited_for and _is_overdue(run, record, delivery, HELD_UP)
 
 
 def _is_empty(run: Run, channel: str) -> bool:

@@ -230,3 +230,38 @@ def test_the_time_that_a_redriven_message_waited_for_the_fallback_does_not_count
     assert [each["outcome"] for each in slack["timeline"]] == ["failed"]
     system.settle()
     assert system.posts() == {(request_id, None): 1}
+
+
+def lost_message_is_found(system: World, channel: Channel) -> list[str]:
+    """Let the functions run for two hours. Returns the ids of the requests that the reconciler has published again."""
+    lost = list[str]()
+    queue = system.aws.sqs.queues[channel]  # type: ignore[attr-defined]
+    with patch.object(queue, "most", MAX_RECEIVES):
+        for _ in range(120):
+            system.turn()
+            system.advance(60)
+            lost += (system.reconcile() or {})["ledger"]["lost"]
+    return lost
+
+
+def test_the_fallback_waits_at_most_two_hours_for_a_resend_on_its_channel_whose_message_is_lost(system: World) -> None:
+    """The fallback's message waits in the resend's queue, which is therefore never empty."""
+    system.slack.fail("status", status=503)
+    request_id = published(system, Topic.SALES)
+    system.consume(OWN)
+    send_again(system, request_id, FALLBACK, "to be sure")
+    system.aws.purge(FALLBACK)
+    assert lost_message_is_found(system, FALLBACK) == [request_id]
+    assert system.show(request_id)["status"] == "delivered"
+    assert system.mails() == {request_id: 1}
+
+
+def test_a_redrive_waits_at_most_two_hours_for_a_resend_on_its_channel_whose_message_is_lost(system: World) -> None:
+    request_id = failed_on_both(system)
+    send_again(system, request_id, OWN, "once more")
+    system.aws.purge(OWN)
+    system.redrive()
+    system.aws.purge(FALLBACK)
+    assert lost_message_is_found(system, OWN) == [request_id]
+    assert system.show(request_id)["status"] == "delivered"
+    assert system.posts() == {(request_id, "once more"): 1}

@@ -261,6 +261,8 @@ def deployment(routes: dict[str, tuple[tuple[str, ...], str | None]]) -> Iterato
         system.slack.workspace.channels = frozenset(SLACK.values())
         # The model's time stands still, so no rate limit ever exceeds its maximum time.
         stack.enter_context(patch("assistance.engine.decisions.PATIENCE", timedelta.max))
+        # In the model, only a resend whose message is in no queue is published again, however late it is.
+        stack.enter_context(patch("reconciler.open_requests.HELD_UP", timedelta(days=365)))
         # While a consumer searches Slack's history, other steps may take minutes: a call to Slack takes seconds.
         stack.enter_context(patch("slack_consumer.history_search.SEARCH_TIME", timedelta(days=365)))
         stack.enter_context(patch.dict(os.environ, {**ENVIRONMENT, "ROUTES": json.dumps(given)}))
