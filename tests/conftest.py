@@ -12,6 +12,7 @@ import moto.core.models
 import moto.core.responses
 import moto.core.utils
 import pytest
+from botocore.hooks import EventAliaser
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
@@ -37,6 +38,11 @@ for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
 
 # Every boto3 session would read and parse the descriptions of the AWS services again, and every test has new sessions.
 vars(botocore.session)["create_loader"] = functools.cache(create_loader)
+
+# Every session and client would translate the names of events again. The translations do not depend on it.
+_event_names: dict[str, str] = {}
+_shared = property(lambda _: _event_names, lambda _, __: None)
+EventAliaser._alias_name_cache = _shared  # type: ignore[attr-defined] # noqa: SLF001
 
 # moto computes both anew for each answer. Its services import the first function by name, when they are first used.
 vars(moto.core.utils)["camelcase_to_underscores"] = functools.cache(moto.core.utils.camelcase_to_underscores)
