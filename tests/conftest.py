@@ -1,6 +1,7 @@
 """Fixtures for all tests: credentials that reach no real account, and a recording of the functions' AWS calls."""
 
 import functools
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -51,6 +52,9 @@ vars(moto.core.responses)["method_names_from_class"] = functools.cache(moto.core
 # For every `mock_aws()` it would create thousands of objects that answer calls of the library `requests`, which nothing
 # here uses to call AWS.
 moto.core.models.RESPONSES_METHODS.clear()
+
+# The collector looks for garbage after 2,000 new objects, and in large tables again and again.
+gc.set_threshold(50_000, 20, 100)
 
 # No test fails because a busy machine is slow.
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
