@@ -513,7 +513,7 @@ def test_a_server_with_an_untrusted_certificate_gets_no_callback(server: Receive
 def test_the_outcome_of_a_callback_is_unknown_after_a_malformed_or_missing_response(
     authority: trustme.CA, server: Receiver, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, code: str
 ) -> None:
-    monkeypatch.setattr(egress, "DEADLINE_SECONDS", 0.3 if answer is None else 10)
+    monkeypatch.setattr(egress, "DEADLINE_SECONDS", 1 if answer is None else 10)
     server.answers = [answer]
     with pytest.raises(TransientFailure, match=f"^{code}$") as failed:
         Net(authority, server, PUBLIC).post()

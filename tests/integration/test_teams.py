@@ -105,7 +105,7 @@ def test_a_transient_teams_failure_is_retried_and_a_card_with_unknown_outcome_is
     in_doubt: bool,
 ) -> None:
     handler = importlib.import_module("teams_consumer.handler")
-    monkeypatch.setattr(handler, "TIMEOUT_SECONDS", 0.3 if answer is None else 8)
+    monkeypatch.setattr(handler, "TIMEOUT_SECONDS", 1 if answer is None else 8)
     workflow.answers = [answer, ACCEPTED]
     request_id = stack.post("support")
     settle(stack)
