@@ -40,7 +40,7 @@ for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
 # Every boto3 session would read and parse the descriptions of the AWS services again, and every test has new sessions.
 vars(botocore.session)["create_loader"] = functools.cache(create_loader)
 
-# Every session and client would translate the names of events again. The translations do not depend on it.
+# Every session and client would translate the names of events again, and always to the same names.
 _event_names: dict[str, str] = {}
 _shared = property(lambda _: _event_names, lambda _, __: None)
 EventAliaser._alias_name_cache = _shared  # type: ignore[attr-defined] # noqa: SLF001
@@ -49,11 +49,11 @@ EventAliaser._alias_name_cache = _shared  # type: ignore[attr-defined] # noqa: S
 vars(moto.core.utils)["camelcase_to_underscores"] = functools.cache(moto.core.utils.camelcase_to_underscores)
 vars(moto.core.responses)["method_names_from_class"] = functools.cache(moto.core.utils.method_names_from_class)
 
-# For every `mock_aws()` it would create thousands of objects that answer calls of the library `requests`, which nothing
-# here uses to call AWS.
+# For every `mock_aws()` moto would create thousands of objects that answer calls of the library `requests`. No test
+# calls AWS with that library.
 moto.core.models.RESPONSES_METHODS.clear()
 
-# The collector looks for garbage after 2,000 new objects, and in large tables again and again.
+# By default, Python looks for garbage after 2,000 new objects, and would search large tables again and again.
 gc.set_threshold(50_000, 20, 100)
 
 # No test fails because a busy machine is slow.
