@@ -82,12 +82,12 @@ def repair(bot: Bot) -> None:
 
 def switch(page: Page, title: str, how: str) -> None:
     page.get_by_label(f"{title} is").select_option(how)
-    page.get_by_text(f"{title} is {how} now.").wait_for()
+    page.get_by_text(f"{title} is {how} now.", exact=True).wait_for()
 
 
 def runs(page: Page, name: str, *, on: bool) -> None:
     page.get_by_role("switch", name=f"{name} runs").set_checked(on)
-    page.get_by_text(f"The {name.lower()} {'runs' if on else 'is stopped'}.").wait_for()
+    page.get_by_text(f"The {name.lower()} {'runs' if on else 'is stopped'}.", exact=True).wait_for()
 
 
 def panel(page: Page, name: str) -> None:
