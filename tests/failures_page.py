@@ -50,6 +50,7 @@ the function fails, and Lambda calls it again, at most twice.
 |---|---|---|
 | Bounce | `bounce_permanent`, `bounce_transient`, `bounce_undetermined` | as a permanent failure |
 | Complaint, Reject | `complaint`, `reject` | as a permanent failure |
+| Complaint with the feedback type `not-spam` | | nothing: the recipient says that the mail is no spam |
 | Delivery | | the delivery gets `confirmed_at`; the status stays |
 
 *As a permanent failure* means that the delivery becomes `failed`, the consumer's dead-letter queue gets the request's

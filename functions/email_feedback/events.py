@@ -74,6 +74,16 @@ class Refusal(_AboutMail):
     """The recipient has marked the mail as spam, now or earlier, or SES has found a virus in it and not sent it."""
 
     event_type: Literal["Complaint", "Reject"]
+    feedback_type: Annotated[object, Field(validation_alias=AliasPath("complaint", "complaintFeedbackType"))] = None
+
+    @property
+    def is_not_spam(self) -> bool:
+        """Whether this "complaint" says the opposite: a filter took the mail for spam, and the recipient corrects that.
+
+        https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#complaint-types and
+        https://www.rfc-editor.org/rfc/rfc6430.
+        """
+        return self.feedback_type == "not-spam"
 
     @property
     def code(self) -> str:

@@ -44,7 +44,7 @@ class Feedback:
 
         Raises `FeedbackError`, `TableUnavailable` or `Unreadable`.
         """
-        if isinstance(event, Other):
+        if isinstance(event, Other) or (isinstance(event, Refusal) and event.is_not_spam):
             logger.info("an event that changes nothing", event_type=event.event_type)
             return
         about = {"request_id": event.request_id, "event_type": event.event_type}

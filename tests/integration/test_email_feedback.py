@@ -406,6 +406,19 @@ def test_an_ses_event_of_a_type_that_changes_no_status_is_ignored(stack: Cloud) 
     assert item_of(stack.table, request_id) == before
 
 
+def test_a_report_that_the_mail_is_no_spam_does_not_fail_the_mail(stack: Cloud, slack: SlackServer) -> None:
+    """SES publishes such a report as a complaint: https://www.rfc-editor.org/rfc/rfc6430."""
+    request_id = mailed(stack)
+    event = example("complaint", request_id, sent(stack, request_id))
+    event["complaint"]["complaintFeedbackType"] = "not-spam"
+    invoke_email_feedback(stack, json.dumps(event))
+    assert email_delivery(stack, request_id)["status"] == "delivered"
+    assert not stack.dead_letters(Channel.EMAIL)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert slack.messages == []
+
+
 def test_a_mail_is_sent_with_tags_that_name_the_request_in_each_ses_event(stack: Cloud) -> None:
     calls: list[dict[str, Any]] = []
     email_consumer.ses().meta.events.register(
