@@ -118,6 +118,9 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
         yield from (message for message in messages if isinstance(message, dict))
         cursor = _next_cursor(page)
         if not cursor:
+            if page.get("has_more"):
+                # A part of the window can't be read, and the message may be there.
+                raise TransientFailure("unexpected_answer")
             return
 
 

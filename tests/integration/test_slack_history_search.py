@@ -245,6 +245,20 @@ def test_a_history_page_that_contains_the_post_without_its_ts_is_an_unexpected_r
     assert arrived(slack, "posted") == 1
 
 
+@pytest.mark.parametrize("rest", [{}, {"response_metadata": None}, {"response_metadata": {"next_cursor": ""}}])
+def test_a_history_page_that_has_more_messages_but_no_cursor_is_an_unexpected_response(
+    stack: Cloud, slack: SlackServer, rest: dict[str, Any]
+) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    page = {"ok": True, "messages": [], "has_more": True, **rest}
+    slack.fail("garbled", body=json.dumps(page), method="conversations.history", times=1)
+    assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
+    assert last_error(stack, request_id) == "unexpected_answer"
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "posted") == 1
+
+
 @FUZZED
 @given(message=st.dictionaries(st.sampled_from(["metadata", "ts", "bot_id"]), JSON))
 @example({"metadata": {"event_type": "assistance_request", "event_payload": {"request_id": "1"}}})
