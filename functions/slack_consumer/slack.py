@@ -10,7 +10,7 @@ from assistance.errors import PermanentFailure, TransientFailure
 from assistance.platform.secret import secret
 from slack_consumer import secret as tokens
 from slack_consumer import web_api
-from slack_consumer.failures import AUTHENTICATION
+from slack_consumer.failures import OTHER_TOKEN_MAY_WORK
 from slack_consumer.settings import settings
 
 Value = TypeVar("Value")
@@ -29,7 +29,7 @@ def with_token(use: Callable[[str], Value]) -> Value:
     try:
         return use(first)
     except PermanentFailure as failure:
-        if failure.code not in AUTHENTICATION or token(fresh=True) == first:
+        if failure.code not in OTHER_TOKEN_MAY_WORK or token(fresh=True) == first:
             raise
     return use(token())
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assistance.routing import Channel
 from assistance.slack.message import payloads
 from local.slack_server import SlackServer
-from local.slack_workspace import OURS, Bot
+from local.slack_workspace import OURS, Bot, SlackError
 from tests.fixtures import documented
 from tests.fuzz_settings import FUZZED, JSON
 from tests.integration.cloud import Cloud, forget
@@ -254,6 +254,26 @@ def test_a_history_page_that_has_more_messages_but_no_cursor_is_an_unexpected_re
     slack.fail("garbled", body=json.dumps(page), method="conversations.history", times=1)
     assert stack.consume(Channel.SLACK, [record]) == [record["messageId"]]
     assert last_error(stack, request_id) == "unexpected_answer"
+    assert stack.consume(Channel.SLACK, [record]) == []
+    assert stack.status(request_id) == "delivered"
+    assert arrived(slack, "posted") == 1
+
+
+@pytest.mark.parametrize("error", ["missing_scope", "not_in_channel", "channel_not_found", "not_allowed_token_type"])
+def test_the_search_uses_a_new_token_if_the_cached_one_may_not_read_the_history(
+    stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    request_id, record = in_doubt(stack, slack, "posted", posted=True)
+    slack.workspace.install("xoxb-new", OURS)
+    store("xoxb-new")
+    answer = slack.workspace.call
+
+    def call(method: str, token: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+        if method == "conversations.history" and token == TOKEN:
+            raise SlackError(error)
+        return answer(method, token, arguments)
+
+    monkeypatch.setattr(slack.workspace, "call", call)
     assert stack.consume(Channel.SLACK, [record]) == []
     assert stack.status(request_id) == "delivered"
     assert arrived(slack, "posted") == 1
