@@ -4,6 +4,8 @@ The checks read the attempts and the messages that people have received, but not
 check as well.
 """
 
+from dataclasses import replace
+
 from assistance.domain.record import (
     Attempt,
     Delivery,
@@ -26,21 +28,32 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
     was, now = before.status, after.status
     if RANK[now] < RANK[was] and step != "its return is recorded":
         return f"the status moved back from {was} to {now}"
+    if before.watched and not after.watched:
+        return "the reconciler no longer looks at it"
+    wrong = (
+        _broken_by_final_statuses(before, after)
+        or _broken_by_claims(before, step)
+        or _broken_by_calls(before, step)
+        or _broken_by_wants(before, after, step)
+        or _broken_by_takes(before, after, step)
+    )
+    return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after, step)
+
+
+def _broken_by_final_statuses(before: Record, after: Record) -> str | None:
+    """Check that final statuses stay, and that their time is that of the step. The step's time is later than before."""
     for delivery in before.deliveries:
         later = after.delivery(delivery.name)
         if later is None:
             return f"{delivery.name} is gone"
         if _final(delivery) and not _final(later):
             return f"{delivery.name} has no final status any more"
-    if before.watched and not after.watched:
-        return "the reconciler no longer looks at it"
-    wrong = (
-        _broken_by_claims(before, step)
-        or _broken_by_calls(before, step)
-        or _broken_by_wants(before, after, step)
-        or _broken_by_takes(before, after, step)
-    )
-    return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after, step)
+        has_changed = _final(delivery) is not _final(later) or _arrived(delivery) is not _arrived(later)
+        if has_changed and later.final_at != NOW:
+            return f"{delivery.name} has its final status since {later.final_at}, not since now"
+        if has_changed and _counts_an_earlier_refusal(later):
+            return f"{delivery.name} has its final status, and still waits because of an earlier rate limit"
+    return None
 
 
 def _broken_by_claims(before: Record, step: str) -> str | None:
@@ -90,9 +103,15 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
             continue
         if delivery.attempts_used:
             return f"{delivery.name} is wanted again, and has not all its attempts"
+        if before.delivery(delivery.name) and _counts_an_earlier_refusal(delivery):
+            return f"{delivery.name} is wanted again, and still waits because of an earlier rate limit"
         if isinstance(delivery.cause, StandsInFor) and not _is_unreached(after, delivery.cause.channel):
             return f"{delivery.name} stands in for {delivery.cause.channel}, which has not failed"
     return None
+
+
+def _counts_an_earlier_refusal(delivery: Delivery) -> bool:
+    return replace(delivery, put_off_at=NOW - 1).put_off_since is not None
 
 
 def _is_unreached(record: Record, channel: str) -> bool:
@@ -228,21 +247,49 @@ def broken(world: World, memory: Memory) -> str | None:
 
 def _broken_by_record(record: Record) -> str | None:
     """Check that the record's properties agree with its attempts."""
+    events = len(record.takes) + sum(take.released_at is not None for take in record.takes)
+    if len(_series(record)[1]) != (events if record.calls_back else 0):
+        return "the bot does not get a callback about each take and release"
+    wrong = _broken_by_status(record) or _broken_by_unfinished(record) or _broken_by_fallback(record)
+    return wrong or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+
+
+def _broken_by_status(record: Record) -> str | None:
     if record.status is not _status(record):
         return f"the status is {record.status}, not {_status(record)}"
-    if [delivery.name for delivery in record.pending] != _pending(record):
-        return "other deliveries are on their way than the record says"
+    shown = Status.PUBLISHED if record.status is Status.ACCEPTED else record.status
+    if (record.status_shown(published=True), record.status_shown(published=False)) != (shown, record.status):
+        return f"people do not see the status {shown}"
     if record.has_ended is not _has_ended(record) or (record.end is not None) is not _has_ended(record):
         return "the record is wrong about whether the request has ended"
+    return None
+
+
+def _broken_by_unfinished(record: Record) -> str | None:
+    if [delivery.name for delivery in record.pending] != _pending(record):
+        return "other deliveries are on their way than the record says"
     resends = [each.name for each in record.deliveries if each.name.startswith("resend") and not _final(each)]
     if _wants_escalation(record):
         resends = [each.name for each in record.deliveries if each.name in {*resends, ESCALATION} and not _final(each)]
     if [delivery.name for delivery in record.unfinished] != [*_pending(record), *resends]:
         return "the reconciler looks at other deliveries than those that need it"
-    events = len(record.takes) + sum(take.released_at is not None for take in record.takes)
-    if len(_series(record)[1]) != (events if record.calls_back else 0):
-        return "the bot does not get a callback about each take and release"
-    return _broken_by_fallback(record) or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+    if record.due_at != _due_at(record):
+        return f"the reconciler looks at the request at {record.due_at}, not at {_due_at(record)}"
+    return None
+
+
+def _due_at(record: Record) -> int | None:
+    """When the reconciler must look at the request next, computed from the attempts and locks alone."""
+    if not record.watched:
+        return None
+    if record.unfinished:
+        times = (each.locked_until if _is_running(each) else each.due_at for each in record.unfinished)
+        return min(at or record.created_at for at in times)
+    return record.escalate_at if _status(record) is Status.DELIVERED and not _holder(record) else None
+
+
+def _is_running(delivery: Delivery) -> bool:
+    return any(each.outcome is Outcome.UNKNOWN and each.ended_at is None for each in delivery.attempts[-1:])
 
 
 def _wants_escalation(record: Record) -> bool:
@@ -274,8 +321,12 @@ def _broken_by_fallback(record: Record) -> str | None:
 def _broken_by_attempts(delivery: Delivery) -> str | None:
     if [each.id for each in delivery.doubts] != [each.id for each in _doubts(delivery)]:
         return f"the doubts about {delivery.name} contradict its attempts"
+    if delivery.attempts_used != _used(delivery):
+        return f"{delivery.name} counts {delivery.attempts_used} attempts, not {_used(delivery)}"
     if delivery.waiting_for and delivery.is_under_way:
         return f"{delivery.name} waits for an attempt although one is under way"
+    if delivery.final_at and not _final(delivery):
+        return f"{delivery.name} has a time of a final status, and no final status"
     return None
 
 
@@ -284,6 +335,16 @@ def _doubts(delivery: Delivery) -> list[Attempt]:
     known = [number for number, each in enumerate(delivery.attempts, 1) if each.outcome is Outcome.DELIVERED]
     later = delivery.attempts[max(known, default=0) :]
     return [each for each in later if each.in_doubt or each.outcome is Outcome.UNKNOWN]
+
+
+def _used(delivery: Delivery) -> int:
+    """How many attempts were made since the last one that delivered or failed, and since the delivery was wanted."""
+    earlier = (
+        number
+        for number, each in enumerate(delivery.attempts, 1)
+        if each.outcome in _FINAL or each.at < delivery.wanted_since
+    )
+    return len(delivery.attempts) - max(earlier, default=0)
 
 
 def _broken_by_late_writes(record: Record, core: Memory) -> str | None:

@@ -36,16 +36,17 @@ class Memory:
     def once_per_pair(
         self, function: Callable[[Record, Record, str], Result]
     ) -> Callable[[Record, Record, str], Result]:
-        """A cached version of the function, whose first two arguments are records that `one` has returned."""
-        known: dict[tuple[int, int, str], Result] = {}
+        """A cached version of the function, whose first two arguments are records."""
+        known: dict[tuple[int, int, str], tuple[Result, Record, Record]] = {}
 
         def call(before: Record, after: Record, step: str) -> Result:
             key = (id(before), id(after), step)
             if key not in known:
                 if len(known) >= MOST:
                     known.clear()
-                known[key] = function(before, after, step)
-            return known[key]
+                # Keep references to the records, so that no other objects get their addresses.
+                known[key] = function(before, after, step), before, after
+            return known[key][0]
 
         return call
 

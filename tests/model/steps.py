@@ -182,8 +182,11 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
     yield f"the provider refuses {name} for now", _goes_on(troubled, worker, "failed")
     for alone in (False, True):
         record = core.put_off(rest.record, name, attempt, "ratelimited", now=NOW, due=0, alone=alone)
-        if any(each.name == name and each.is_under_way for each in record.deliveries):
+        after = record.delivery(name)
+        if after is None or after.is_under_way:
             raise Violation("an attempt that was put off leaves an attempt under way")
+        if after.final is not Outcome.DELIVERED and after.put_off_since != NOW:
+            raise Violation(f"{name} waits since {after.put_off_since}, not since it was put off")
         put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))
         yield f"{attempt} puts {name} off{', to send it alone' if alone else ''}", put_off
     yield f"{attempt} may not have sent {name}", _goes_on(troubled, worker, "failed", in_doubt=True)

@@ -118,7 +118,7 @@ def _walk(start: World, memory: Memory, found: _Found, most: int, report_progres
                 known, new = found.take(with_workers_in_order(then, memory), number, step)
                 found.sources.append(number)
                 found.targets.append(known)
-                if wrong := wrong_step(world.record, then.record, step) or (new and broken(then, memory)):
+                if wrong := wrong_step(world.record, after.record, step) or (new and broken(then, memory)):
                     return found.ended(number, step, f"BROKEN: {wrong}")
                 if new:
                     states.append(then)
