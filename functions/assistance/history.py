@@ -1,6 +1,7 @@
 """A request and its record, in the form in which the API, the command line and the console show them."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 from assistance.domain import record as domain
 from assistance.domain.record import End, Handled, Kind, Outcome, Record, StandsInFor, Status, Untaken
@@ -70,9 +71,9 @@ class RequestRecord:
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """The deliveries to humans that have an attempt, or that a rate limit has delayed."""
-        unfinished = self.record.unfinished
+        unfinished, stops_early = self.record.unfinished, {Kind.FALLBACK, Kind.ESCALATION}
         return tuple(
-            _shown(delivery, dropped=delivery.kind is Kind.ESCALATION and delivery not in unfinished)
+            _shown(delivery, dropped=delivery.kind in stops_early and delivery not in unfinished)
             for delivery in self.record.deliveries
             if delivery.kind is not Kind.CALLBACK and (delivery.attempts or delivery.waiting_for)
         )
@@ -122,12 +123,14 @@ def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoi
 
 
 def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
-    """The delivery, in the form that is shown. `dropped`: True if no attempt follows: a human has taken the request."""
+    """The delivery, in the form that is shown. `dropped`: True if it is not needed any more: no attempt follows."""
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
     taken = [attempt for attempt in attempts if attempt.outcome is Outcome.DELIVERED]
     errors = [attempt.error for attempt in attempts if attempt.error]
     under_way = attempts[-1] if delivery.is_under_way else None
-    timeline = [entry for attempt in attempts for entry in _entries(attempt, under_way=attempt is under_way)]
+    entries = [entry for attempt in attempts for entry in _entries(attempt, under_way=attempt is under_way)]
+    # The record has the attempt that delivered at the end, even if a later one had begun before its answer came.
+    timeline = sorted(entries, key=attrgetter("at"))
     waits = final is None and not under_way and not dropped
     return Delivery(
         channel=Channel(delivery.destination),

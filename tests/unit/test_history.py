@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor, Status
+from assistance.domain.transitions import claim, sent
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest, Fallback
 from assistance.routing import Channel, Topic
@@ -98,6 +99,26 @@ def test_a_delivery_shows_when_its_next_attempt_is_due_and_why_it_waits() -> Non
     [delivery] = shown(waiting).deliveries
     assert (delivery.status, delivery.attempts, delivery.last_error) == (Status.RETRYING, 0, "ratelimited")
     assert delivery.next_attempt_at == "2026-01-01T00:00:05.000Z"
+
+
+def test_no_next_attempt_is_shown_for_a_fallback_that_is_no_longer_needed() -> None:
+    fallback = replace(with_attempts(EMAIL, Status.RETRYING), due_at=MS + 60_000)
+    waiting, dropped = (
+        shown(with_attempts(SLACK, status), fallback).deliveries[1] for status in (Status.FAILED, Status.DELIVERED)
+    )
+    assert waiting.next_attempt_at == "2026-01-01T00:01:00.000Z"
+    assert dropped.next_attempt_at is None
+
+
+def test_attempts_are_shown_in_the_order_in_which_they_started() -> None:
+    """The first attempt's answer comes after its claim has expired, and the second attempt has begun."""
+    record, late = shown(SLACK).record, MS + 40_000
+    record, _ = claim(record, "slack", "1", now=MS, until=MS + 10_000, limit=6)
+    record, _ = claim(record, "slack", "2", now=late, until=late + 10_000, limit=6)
+    record = sent(record, "slack", "1", "message", now=late + 1_000)
+    [delivery] = RequestRecord(REQUEST, record, NOW).deliveries
+    assert [each.outcome for each in delivery.timeline] == ["delivered", "unknown"]
+    assert (delivery.first_attempt_at, delivery.last_attempt_at) == (NOW, "2026-01-01T00:00:40.000Z")
 
 
 def test_the_history_of_a_bounced_mail_shows_the_times_of_the_send_the_bounce_and_the_ses_confirmation() -> None:
