@@ -28,6 +28,8 @@ DEADLINE_SECONDS: Final = 10
 # How many of these seconds DNS, the connection and TLS may take. TCP repeats a lost SYN after one second, and again
 # after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
+# So many silent addresses of a host are tried at most.
+_SILENT_ADDRESSES: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
 # A complete status line.
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})( [^\n]*)?\r?\n")
@@ -111,16 +113,34 @@ class Egress:
             thread.shutdown(wait=False)
 
     async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
-        """Connect to the first address (IP, port) that accepts. Time is left for the next. `secure`: TLS arguments."""
-        for number, address in enumerate(addresses, 1):
-            last = number == len(addresses)
-            try:
-                async with asyncio.timeout(None if last else CONNECT_SECONDS / 2):
-                    return await self.connect(*address, **secure)
-            except OSError:
-                if last:
-                    raise
-        raise AssertionError
+        """Connect to the address (IP, port) that is the first to accept. `secure`: TLS arguments.
+
+        A silent address does not end the attempts at the others: each of them begins after a pause, or at once if an
+        attempt fails, as in https://www.rfc-editor.org/rfc/rfc8305#section-5.
+        """
+        left, running = list(addresses), set[asyncio.Task[_Connection]]()
+        pause = CONNECT_SECONDS / min(len(addresses), _SILENT_ADDRESSES)
+        try:
+            while True:
+                if left:
+                    running.add(asyncio.create_task(self._one(*left.pop(0), secure)))
+                ended, running = await asyncio.wait(
+                    running, timeout=pause if left else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                connections = [attempt.result() for attempt in ended if attempt.exception() is None]
+                for _, writer in connections[1:]:
+                    writer.transport.abort()
+                if connections:
+                    return connections[0]
+                for error in (attempt.exception() for attempt in ended):
+                    if error and not (isinstance(error, OSError) and (left or running)):
+                        raise error
+        finally:
+            for attempt in running:
+                attempt.cancel()
+
+    async def _one(self, address: str, port: int, secure: Mapping[str, Any]) -> _Connection:
+        return await self.connect(address, port, **secure)
 
 
 async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.Request, body: bytes) -> Answer:

@@ -139,6 +139,36 @@ def test_a_callback_has_time_for_the_hosts_second_ip_address_after_the_first_one
     assert post(connect=connect).status == 204
 
 
+def test_a_callback_has_time_for_the_hosts_third_ip_address_after_two_did_not_respond(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(egress, "CONNECT_SECONDS", 2)
+    bot = Says([b"HTTP/1.1 204 No Content\r\n\r\n"])
+
+    async def connect(address: str, *_: object, **__: object) -> Any:  # noqa: ANN401
+        return await (bot.connect() if address == "8.8.8.8" else never())
+
+    assert post(connect=connect, resolve=lambda *_: ["8.8.4.4", "1.1.1.1", "8.8.8.8"]).status == 204
+
+
+def test_a_host_with_two_ip_addresses_has_all_of_the_time_to_accept_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(egress, "CONNECT_SECONDS", 2)
+    bot, aborted = Says([b"HTTP/1.1 204 No Content\r\n\r\n"]), list[str]()
+
+    async def connect(address: str, *_: object, **__: object) -> Any:  # noqa: ANN401
+        try:
+            await asyncio.sleep(1.3)
+        except asyncio.CancelledError:
+            aborted.append(address)
+            raise
+        return await bot.connect()
+
+    assert post(connect=connect).status == 204
+    assert aborted == PUBLIC[1:]
+
+
 @pytest.mark.usefixtures("short")
 def test_a_callback_to_a_host_with_many_unresponsive_ip_addresses_takes_no_longer_than_with_one() -> None:
     tried = list[str]()
