@@ -384,6 +384,14 @@ def test_a_published_entry_is_removed_from_the_outbox(requests: Requests) -> Non
     assert requests.items.get(request_key("unknown")) is None
 
 
+def test_no_query_is_made_for_a_period_that_ends_before_it_begins(requests: Requests) -> None:
+    """DynamoDB refuses such a query with a `ValidationException`, moto does not."""
+    accepted(requests)
+    with patch.object(requests.items.table, "query", side_effect=AssertionError):
+        assert list(requests.items.accepted(AT, CREATED)) == []
+    assert list(requests.items.accepted(CREATED, CREATED))
+
+
 def test_the_outbox_lists_entries_older_than_a_time_in_order_across_all_shards_and_pages(requests: Requests) -> None:
     times = [f"2025-01-01T00:00:{number:02}.000Z" for number in range(30)]
     ids = [accepted(requests, created_at).id for created_at in times]

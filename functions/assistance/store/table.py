@@ -129,6 +129,9 @@ class Items:
 
     def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
         """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first or last."""
+        if since > until:
+            # DynamoDB refuses such a BETWEEN with a ValidationException.
+            return iter(())
         condition = f"{schema.LEDGER_SHARD} = :shard AND {schema.CREATED_AT} BETWEEN :since AND :until"
         values = {":since": since, ":until": until}
         return self._listed(schema.LEDGER_INDEX, condition, values, newest_first=newest_first)
