@@ -8,7 +8,6 @@ https://www.rfc-editor.org/rfc/rfc9562#section-5.7
 """
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -25,7 +24,7 @@ _TIME_DIGITS: Final = 12
 _CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 _SEARCHED_PERIOD: Final = timedelta(days=7)
 MAX_SEARCHED: Final = 50_000
-"""Maximum number of requests that are searched, oldest first: about 10 MB of the index, 1,300 read units."""
+"""Maximum number of requests that are searched, newest first: about 10 MB of the index, 1,300 read units."""
 _MAX_IDS_SHOWN: Final = 10
 
 
@@ -37,13 +36,18 @@ def completed(requests: Requests, typed: str) -> str:
             f"{typed} is not a request's id: pass the 'id' from the API's answer, "
             f"or at least its first {MIN_LENGTH} characters"
         )
-    found = set(_among(requests, prefix, *_generated_at(prefix)))
+    found, _ = _among(requests, prefix, *_generated_at(prefix))
     now = utc_now()
+    searched_all = True
     if not found:
-        found = set(_among(requests, prefix, now - _SEARCHED_PERIOD, now))
+        found, searched_all = _among(requests, prefix, now - _SEARCHED_PERIOD, now)
     if not found:
+        searched = (
+            f"no request of the last {_SEARCHED_PERIOD.days} days" if searched_all
+            else f"none of the newest {MAX_SEARCHED} requests"
+        )  # fmt: skip
         raise Failure(
-            f"no request of the last {_SEARCHED_PERIOD.days} days has an id that begins with {prefix}: "
+            f"{searched} has an id that begins with {prefix}: "
             "check these characters and the --stack; for an older request, pass the complete id"
         )
     if len(found) > 1:
@@ -66,6 +70,8 @@ def _generated_at(prefix: str) -> tuple[datetime, datetime]:
         return epoch, epoch
 
 
-def _among(requests: Requests, prefix: str, since: datetime, until: datetime) -> Iterator[str]:
-    listed = requests.items.accepted(timestamp(since), timestamp(until))
-    return (id_ for item in islice(listed, MAX_SEARCHED) if (id_ := str(item[PARTITION_KEY])).startswith(prefix))
+def _among(requests: Requests, prefix: str, since: datetime, until: datetime) -> tuple[set[str], bool]:
+    """The ids with this prefix of requests accepted in that period, and whether all of these requests were searched."""
+    listed = requests.items.accepted(timestamp(since), timestamp(until), newest_first=True, page=None)
+    found = {id_ for item in islice(listed, MAX_SEARCHED) if (id_ := str(item[PARTITION_KEY])).startswith(prefix)}
+    return found, next(listed, None) is None

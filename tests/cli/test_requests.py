@@ -17,7 +17,7 @@ from assistance.routing import Channel
 from assistance.store.items import Item
 from assistance.store.requests import request_key
 from assistance.store.table import Items
-from cli import ledger
+from cli import id_prefixes, ledger
 from cli.stack import Stack
 from tests.cli.steps import Operator
 from tests.integration.cloud import forget
@@ -213,6 +213,17 @@ def test_a_command_with_an_unknown_prefix_of_an_id_is_refused_and_names_the_peri
         assert (refused.exit_code, "of the last 7 days" in refused.stderr) == (1, True)
         assert operator.json("status", keyed)["id"] == keyed
     assert "its first 8 characters" in operator.run("status", keyed[:7]).stderr
+
+
+def test_a_prefix_of_an_id_is_searched_among_the_newest_requests_and_the_error_says_if_not_all_were_searched(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_prefixes, "MAX_SEARCHED", 2)
+    first, *_, newest = [operator.cloud.post("sales", Idempotency_Key=f"k{number}") for number in range(4)]
+    assert operator.json("status", newest[:8])["id"] == newest
+    refused = operator.run("status", first[:8])
+    assert (refused.exit_code, "of the newest 2 requests" in refused.stderr) == (1, True)
+    assert "of the last 7 days" not in refused.stderr
 
 
 TERMINAL = "\x1b]0;mine\x07\x9b31m\u202e\u2028\r"

@@ -127,14 +127,22 @@ class Items:
         condition = f"{schema.OUTBOX_SHARD} = :shard AND {schema.CREATED_AT} < :before"
         return self._listed(schema.OUTBOX_INDEX, condition, {":before": before})
 
-    def accepted(self, since: str, until: str, *, newest_first: bool = False) -> Iterator[Item]:
-        """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first or last."""
+    def accepted(
+        self, since: str, until: str, *, newest_first: bool = False, page: int | None = BATCH
+    ) -> Iterator[Item]:
+        """Yield the keys, times and topics of the requests created from `since` until `until`, oldest first or last.
+
+        `page`: with `newest_first`, how many items one query reads. Readers of the newest requests seldom want all of
+        them, so a page is small; None lets DynamoDB choose.
+        """
         if since > until:
             # DynamoDB refuses such a BETWEEN with a ValidationException.
             return iter(())
         condition = f"{schema.LEDGER_SHARD} = :shard AND {schema.CREATED_AT} BETWEEN :since AND :until"
         values = {":since": since, ":until": until}
-        return self._listed(schema.LEDGER_INDEX, condition, values, newest_first=newest_first)
+        order: dict[str, Any] = {"ScanIndexForward": False} if newest_first else {}
+        order |= {"Limit": page} if newest_first and page else {}
+        return self._listed(schema.LEDGER_INDEX, condition, values, **order)
 
     def due(self) -> Iterator[Item]:
         """Yield the records of unfinished requests that the reconciler watches, from an index that may be outdated.
@@ -151,11 +159,9 @@ class Items:
             condition = f"{schema.DUE_SHARD} = :shard AND {schema.DUE_AT} <= :until"
             yield from self._shard(schema.DUE_INDEX, condition, {":shard": number, ":until": until})
 
-    def _listed(
-        self, index: str, condition: str, values: dict[str, str], *, newest_first: bool = False
-    ) -> Iterator[Item]:
-        # Readers of the newest requests seldom want all of them, so a page is small.
-        order: dict[str, Any] = {"ScanIndexForward": False, "Limit": BATCH} if newest_first else {}
+    def _listed(self, index: str, condition: str, values: dict[str, str], **order: Any) -> Iterator[Item]:  # noqa: ANN401
+        """Yield the items of all shards of an index in the order of their times. `order`: as for `_shard`."""
+        newest_first = not order.get("ScanIndexForward", True)
         numbers = range(schema.INDEX_SHARDS)
         shards = [self._shard(index, condition, {":shard": number, **values}, **order) for number in numbers]
         return heapq.merge(*shards, key=lambda item: str(item[schema.CREATED_AT]), reverse=newest_first)
