@@ -101,18 +101,18 @@ def find(stack: Stack, queues: Sequence[DeadLetterQueue]) -> Found:
 
 
 def select(found: Found, ids: Sequence[str]) -> list[QueuedDeadLetter]:
-    """Select the dead letters with these ids: a request's id, or at least the first eight characters of a message's id.
+    """Select the dead letters with these ids: at least the first eight characters of a request's or a message's id.
 
-    Raises `Failure` if an id matches no dead letter or several messages.
+    Raises `Failure` if an id matches no dead letter, or several requests or messages.
     """
     chosen: dict[str, QueuedDeadLetter] = {}
     for wanted in (id_.lower() for id_ in ids):
-        of_request = [letter for letter in found.dead_letters if letter.dead_letter.request_id == wanted]
-        by_id = [
-            letter for letter in found.dead_letters if len(wanted) >= ID_PREFIX_LENGTH and letter.id.startswith(wanted)
-        ]
-        if len(by_id) > 1:
-            raise Failure(f"the ids of {len(by_id)} messages begin with {wanted}: pass more characters")
+        letters = found.dead_letters if len(wanted) >= ID_PREFIX_LENGTH else []
+        of_request = [each for each in letters if (each.dead_letter.request_id or "").startswith(wanted)]
+        by_id = [each for each in letters if each.id.startswith(wanted)]
+        matches = len(by_id) + len({each.dead_letter.request_id for each in of_request})
+        if matches > 1:
+            raise Failure(f"the ids of {matches} requests or messages begin with {wanted}: pass more characters")
         if not of_request and not by_id:
             more = " (another reader holds some of them: try again in half a minute)" if found.hidden else ""
             more += f" (there are about {found.beyond} more than the command has read)" if found.beyond else ""

@@ -23,7 +23,8 @@ app = typer.Typer(
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="ID", help="The id of a request, or of a message (at least its first 8 characters), as 'list' shows it."
+        metavar="ID",
+        help="The id of a request or a message, or at least its first 8 characters, as 'list' shows it.",
     ),
 ]
 if TYPE_CHECKING:

@@ -253,6 +253,24 @@ def test_discard_deletes_exactly_the_named_dead_letter(operator: Operator) -> No
     assert ids(operator) == [second]
 
 
+def test_a_dead_letter_can_be_named_by_the_prefix_of_the_request_id(operator: Operator) -> None:
+    operator.create_dead_letter()
+    request_id = operator.cloud.post("sales", Idempotency_Key="k")
+    operator.cloud.produce()
+    operator.move_to_dlq(SLACK, operator.cloud.dlqs[SLACK])
+    shown = operator.json("dead-letters", "show", request_id[:8].upper())
+    assert [each["request_id"] for each in shown["dead_letters"]] == [request_id]
+    assert operator.json("dead-letters", "redrive", request_id[:8])["redriven"] == 1
+
+
+def test_the_prefix_of_several_requests_ids_chooses_no_dead_letter(operator: Operator) -> None:
+    requests = [operator.create_dead_letter() for _ in range(2)]
+    assert requests[0][:8] == requests[1][:8], "drawn within a minute"
+    result = operator.run("dead-letters", "redrive", requests[0][:8])
+    assert (result.exit_code, "begin with" in result.stderr) == (1, True)
+    assert len(operator.json("dead-letters", "list")) == 2
+
+
 def test_an_unknown_dead_letter_id_stops_the_command_before_it_changes_any_dead_letter(operator: Operator) -> None:
     request_id = operator.create_dead_letter()
     (letter,) = ids(operator)
