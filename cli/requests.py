@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from http.client import HTTPException
 from itertools import islice
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 from assistance.domain import transitions
 from assistance.domain.record import Record, Status
@@ -46,13 +47,16 @@ def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | Non
     )
     try:
         with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 # the stack's own address
-            answered: dict[str, Any] = json.load(answer)
-            return answered
+            answered = json.load(answer)
     except HTTPError as error:
         passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS
         raise Failure(f"the API answered {error.code}: {_detail(error)}{f'; {repeat}' if passes else ''}") from error
-    except (URLError, OSError) as error:
+    except (OSError, HTTPException, ValueError) as error:
+        # Perhaps a proxy has answered, or cut the answer off.
         raise Failure(f"no answer from the API ({type(error).__name__}): {repeat}") from error
+    if not isinstance(answered, dict):
+        raise Failure(f"no answer from the API (it is no JSON object): {repeat}")
+    return answered
 
 
 def _detail(error: HTTPError) -> str:
@@ -62,7 +66,8 @@ def _detail(error: HTTPError) -> str:
             f"{each.get('pointer', each.get('header', ''))}: {each['detail']}" for each in problem.get("errors", [])
         ]
         return "; ".join(wrong) or str(problem["detail"]).rstrip(".")
-    except (ValueError, KeyError):
+    except (AttributeError, LookupError, OSError, HTTPException, TypeError, ValueError):
+        # The answer is not the API's own.
         return "no reason given"
 
 

@@ -79,11 +79,31 @@ def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     if not new:
         raise Failure("nothing was stored: the value is empty")
     try:
-        new = f"{new} {fetch(stack, arn, str.split)[0]}" if keep_old else new
+        new = f"{new} {fetch(stack, arn, _first)}" if keep_old else new
         reader(stack, name)(new)
     except UnusableSecret as error:
         raise Failure(f"nothing was stored: {error}") from None
     return new
+
+
+def bot_environment(stack: Stack) -> dict[str, str]:
+    """The environment variables that the examples for bots read: the API's URL and key, and a signing key.
+
+    If the callback's secret holds several keys, the first one signs. Raises `Failure` if it holds none.
+    """
+    try:
+        key = fetch(stack, stack.output("CallbackSecretArn"), _first)
+    except UnusableSecret as error:
+        raise Failure(f"the callbacks' signing key can't be read: {error}") from None
+    return {"API_URL": stack.output("ApiUrl"), "API_KEY": stack.api_key(), "CALLBACK_SECRET": key}
+
+
+def _first(text: str) -> str:
+    """The first of the keys in a secret's text. Raises `UnusableSecret` if there is none."""
+    try:
+        return text.split(maxsplit=1)[0]
+    except IndexError:
+        raise UnusableSecret("the secret is empty") from None
 
 
 def store(stack: Stack, name: str, value: str) -> None:

@@ -163,15 +163,6 @@ class Stack:
             raise Failure("the API key holds a character that no HTTP header can hold: change the key")
         return key
 
-    def bot_environment(self) -> dict[str, str]:
-        """Return the environment variables that the examples for bots read: the API's URL and key, and a signing key.
-
-        If the callback's secret holds several keys, the first one signs.
-        """
-        secret = self.client("secretsmanager").get_secret_value(SecretId=self.output("CallbackSecretArn"))
-        key = str(secret["SecretString"]).split()[0]
-        return {"API_URL": self.output("ApiUrl"), "API_KEY": self.api_key(), "CALLBACK_SECRET": key}
-
     def client(self, service: Any) -> Any:  # noqa: ANN401
         """A client for that AWS service, in the stack's region and with its credentials."""
         return self.session.client(service, endpoint_url=self.endpoint_url, config=_WITH_RETRIES)

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from assistance.platform.clock import utc_now
 from assistance.store.requests import Requests
-from cli import hints, render
+from cli import hints, render, secrets
 from cli import ledger as ledgers
 from cli import slack_manifest as slack_manifests
 from cli import smoke as smoke_tests
@@ -133,7 +133,7 @@ def env(context: typer.Context, json: Json = False) -> None:
 
     The output contains the key and the secret in plain text: pass it to eval, and keep it out of logs.
     """
-    values = stack_of(context).bot_environment()
+    values = secrets.bot_environment(stack_of(context))
     if json:
         render.print_json(values)
     else:

@@ -1,0 +1,59 @@
+"""Tests that an answer which is not the API's own, but a proxy's, say, becomes a one-line error, not a traceback."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from cli import requests
+from cli.errors import Failure
+from cli.stack import Stack
+from tests.cli.steps import Operator
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """A server that sends these bytes to every caller, and ends the connection."""
+
+    answer: bytes
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.answer)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def proxied(operator: Operator) -> Iterator[Stack]:
+    keys = operator.session.client("apigateway")
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url, key = f"http://127.0.0.1:{server.server_port}", keys.create_api_key(name="bot", value="k" * 32)["id"]
+        yield Stack("assistance-dev", operator.session, None, operator.outputs | {"ApiUrl": url, "ApiKeyId": key})
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "no answer from the API (JSONDecodeError)"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no answer from the API"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n{}", "no answer from the API (IncompleteRead)"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "no answer from the API (BadStatusLine)"),
+        (b"HTTP/1.1 307 No\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "no answer from the API (ValueError)"),
+        (b'HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\n"no"', "the API answered 403: no reason given"),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 60\r\n\r\n{}", "the API answered 403: no reason given"),
+        (b'HTTP/1.1 422 No\r\nContent-Length: 14\r\n\r\n{"errors":[1]}', "the API answered 422: no reason given"),
+    ],
+)
+def test_an_answer_that_is_not_the_apis_is_reported_as_a_failure(
+    proxied: Stack, monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+) -> None:
+    monkeypatch.setattr(Proxy, "answer", answer, raising=False)
+    with pytest.raises(Failure) as failure:
+        requests.fetch(proxied, "any")
+    assert said in str(failure.value)
