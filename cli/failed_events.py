@@ -6,6 +6,7 @@ The function is the stream producer, for events of the table's stream, or the em
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -19,6 +20,8 @@ from cli.stack import Stack
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _TIME_FOR_ONE: Final = timedelta(seconds=5)
+MAX_READ: Final = 1_000
+"""Maximum number of failed events that a command reads per queue."""
 
 
 class Source(StrEnum):
@@ -85,6 +88,17 @@ class Processed:
     problem: str | None = None
 
 
+@dataclass(slots=True)
+class Unread:
+    """About how many failed events a command could not read.
+
+    `hidden`: those that another reader had received. `beyond`: those that exceeded `MAX_READ`.
+    """
+
+    hidden: int = 0
+    beyond: int = 0
+
+
 def queues(stack: Stack, of: Source) -> list[str]:
     """The URLs of the queues for failed events of that function. Raises `Failure` if the stack has no such queue."""
     found = [url for id_, url in stack.resources("AWS::SQS::Queue").items() if _QUEUES[of].fullmatch(id_)]
@@ -93,25 +107,36 @@ def queues(stack: Stack, of: Source) -> list[str]:
     return found
 
 
-def find(stack: Stack, of: Source) -> list[Failed]:
+def find(stack: Stack, of: Source) -> tuple[list[Failed], Unread]:
     """Read the messages about a function's failed events, oldest first. The messages stay in their queues."""
-    found: list[DeadLetter] = []
+    found, unread = list[DeadLetter](), Unread()
     for url in queues(stack, of):
-        with dead_letters.reading(stack.sqs(), url) as letters:
+        with _reading(stack, url, unread) as letters:
             found += letters
-    return [Failed(letter) for letter in sorted(found, key=lambda each: each.sent_at)]
+    return [Failed(letter) for letter in sorted(found, key=lambda each: each.sent_at)], unread
 
 
-def retry(stack: Stack, of: Source) -> Iterator[Processed]:
+@contextmanager
+def _reading(stack: Stack, url: str, unread: Unread) -> Iterator[list[DeadLetter]]:
+    sqs = stack.sqs()
+    with dead_letters.reading(sqs, url, limit=MAX_READ) as letters:
+        depth = dead_letters.depth(sqs, url)
+        unread.hidden += max(0, depth.in_flight - len(letters))
+        unread.beyond += depth.waiting if len(letters) >= MAX_READ else 0
+        yield letters
+
+
+def retry(stack: Stack, of: Source, unread: Unread) -> Iterator[Processed]:
     """Process a function's failed events again, delete the messages about those that succeed, and yield each result.
 
-    Raises `Failure` if the reconciler can't publish the requests of the stream's failed events.
+    Counts in `unread` the events that it could not read. Raises `Failure` if the reconciler can't publish the requests
+    of the stream's failed events.
     """
     if of is Source.EMAIL_FEEDBACK:
-        return _processed(stack, of, lambda failed: _process_again(stack, failed))
+        return _processed(stack, of, unread, lambda failed: _process_again(stack, failed))
     # Messages of the stream contain no events, only positions in the stream. The requests are still in the outbox, and
     # a sweep of the reconciler publishes those that are due.
-    ids = {failed.dead_letter.message_id for failed in find(stack, of)}
+    ids = {failed.dead_letter.message_id for failed in find(stack, of)[0]}
     answer = stack.reconcile(dry_run=False) if ids else {}
     if answer.get("under_way"):
         raise Failure("another sweep of the reconciler is running: try again in a minute")
@@ -121,12 +146,12 @@ def retry(stack: Stack, of: Source) -> Iterator[Processed]:
             "docs/operations.md, then retry"
         )
     later = "it arrived after this command had started: run the command again"
-    return _processed(stack, of, lambda failed: None if failed.dead_letter.message_id in ids else later)
+    return _processed(stack, of, unread, lambda failed: None if failed.dead_letter.message_id in ids else later)
 
 
-def discard(stack: Stack, of: Source) -> Iterator[Processed]:
-    """Delete the messages about a function's failed events, and yield each result. Processes no event again."""
-    return _processed(stack, of, lambda _: None)
+def discard(stack: Stack, of: Source, unread: Unread) -> Iterator[Processed]:
+    """Delete the messages about a function's failed events, and yield each result. `unread`: as for `retry`."""
+    return _processed(stack, of, unread, lambda _: None)
 
 
 def _process_again(stack: Stack, failed: Failed) -> str | None:
@@ -139,10 +164,10 @@ def _process_again(stack: Stack, failed: Failed) -> str | None:
     return None
 
 
-def _processed(stack: Stack, of: Source, act: Callable[[Failed], str | None]) -> Iterator[Processed]:
+def _processed(stack: Stack, of: Source, unread: Unread, act: Callable[[Failed], str | None]) -> Iterator[Processed]:
     sqs = stack.sqs()
     for url in queues(stack, of):
-        with dead_letters.reading(sqs, url) as letters:
+        with _reading(stack, url, unread) as letters:
             for failed in map(Failed, letters):
                 if utc_now() + _TIME_FOR_ONE > failed.dead_letter.held_until:
                     yield Processed(failed, "not processed yet: run the command again")

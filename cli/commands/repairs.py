@@ -17,7 +17,7 @@ from cli import failed_events as failures_
 from cli import hints, render
 from cli import secrets as secrets_
 from cli.errors import Failure
-from cli.failed_events import Source
+from cli.failed_events import Source, Unread
 from cli.options import CommandGroup, Json, WithDescription, Yes, at_a_terminal, confirm, stack_of
 
 app = typer.Typer()
@@ -122,7 +122,8 @@ def set_secret(
 @failures.command("list", epilog="Example: assistance --local failures list email_feedback")
 def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None:
     """List the failed events of SOURCE, oldest first, without their content, because it may name recipients."""
-    found = failures_.find(stack_of(context), of)
+    found, unread = failures_.find(stack_of(context), of)
+    _note_unread(unread)
     if json:
         render.print_json(
             [
@@ -137,7 +138,7 @@ def list_failures(context: typer.Context, of: OneOf, json: Json = False) -> None
         return
     rows = ((each.dead_letter.message_id[:8], each.reason, render.age(each.dead_letter.sent_at)) for each in found)
     render.table(f"Failed events of {_TITLES[of]}", ("id", "reason", "age"), rows)
-    if not found:
+    if not (found or unread.hidden):
         render.note(f"There are no failed events of {_TITLES[of]}.")
 
 
@@ -150,7 +151,8 @@ def retry(context: typer.Context, of: OneOf, json: Json = False) -> None:
     """
     stack = stack_of(context)
     render.audit("retry failures", of=of, operator=stack.operator_or_unknown())
-    _print_results(list(failures_.retry(stack, of)), "retried", json=json)
+    unread = Unread()
+    _print_results(list(failures_.retry(stack, of, unread)), unread, "retried", json=json)
 
 
 @failures.command(epilog="Example: assistance --local failures discard email_feedback")
@@ -163,12 +165,26 @@ def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = Fa
     stack = stack_of(context)
     confirm(f"Delete the failed events of {of} in the stack {stack.title} for good?", yes=yes)
     render.audit("discard failures", of=of, operator=stack.operator_or_unknown())
-    _print_results(list(failures_.discard(stack, of)), "discarded", json=json)
+    unread = Unread()
+    _print_results(list(failures_.discard(stack, of, unread)), unread, "discarded", json=json)
 
 
-def _print_results(dealt: list[failures_.Processed], done: str, *, json: bool) -> None:
+def _note_unread(unread: Unread) -> None:
+    if unread.beyond:
+        render.note(f"There are about {unread.beyond} more failed events: retry or discard some of these first.")
+    if unread.hidden:
+        render.note(
+            f"Another reader holds about {unread.hidden} more failed events, so they can't be read now. "
+            "Run the command again in half a minute."
+        )
+
+
+def _print_results(dealt: list[failures_.Processed], unread: Unread, done: str, *, json: bool) -> None:
     problems = [f"{each.failed.dead_letter.message_id}: {each.problem}" for each in dealt if each.problem]
     render.counted(done, len(dealt) - len(problems), problems, "failed", json=json)
+    if unread.hidden or unread.beyond:
+        _note_unread(unread)
+        raise typer.Exit(1)
 
 
 @items.command(epilog="Example: assistance --local items show 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")

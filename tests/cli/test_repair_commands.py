@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from assistance.store.requests import request_key
+from cli import failed_events
 from cli.errors import Failure
 from cli.stack import Stack
 from tests.cli.steps import Operator
@@ -85,6 +86,30 @@ def test_an_invalid_email_feedback_event_stays_in_the_failures_queue_until_the_o
     assert message_count(operator, deployed[FEEDBACK[0]]) == 0
 
 
+def test_failed_events_that_another_reader_holds_are_not_reported_as_absent(
+    operator: Operator, deployed: dict[str, str]
+) -> None:
+    url = deployed[FEEDBACK[0]]
+    send_message(operator, url, failed_event({}))
+    operator.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)
+    listed = operator.run("failures", "list", "email_feedback")
+    assert ("There are no failed events" in listed.stderr, "Another reader holds" in listed.stderr) == (False, True)
+    for command in (("discard", "--yes"), ("retry",)):
+        dealt = operator.run("failures", command[0], "email_feedback", *command[1:])
+        assert (dealt.exit_code, "Another reader holds" in dealt.stderr) == (1, True), dealt.output
+
+
+def test_the_failures_commands_say_if_the_queue_contains_more_events_than_they_read(
+    operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_events, "MAX_READ", 10)
+    for _ in range(12):
+        send_message(operator, deployed[FEEDBACK[0]], failed_event({}))
+    assert "There are about 2 more" in operator.run("failures", "list", "email_feedback").stderr
+    dealt = operator.run("failures", "discard", "email_feedback", "--yes")
+    assert (dealt.exit_code, "10 discarded" in dealt.stdout, "about 2 more" in dealt.stderr) == (1, True, True)
+
+
 @pytest.mark.parametrize("down", [False, True])
 def test_the_retry_command_runs_the_reconciler_before_it_deletes_failures_of_the_stream_producer(
     operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
@@ -158,6 +183,16 @@ def test_a_new_signing_key_is_stored_together_with_the_old_key(operator: Operato
     assert operator.run("secrets", "set", "take", "--keep-old", terminal="c" * 32).exit_code == 0
     assert stored() == f"{'c' * 32} {'b' * 32}"
     assert operator.run("secrets", "set", "slack-token", "--keep-old", terminal="xoxb-2").exit_code == 1
+
+
+@pytest.mark.parametrize("kept", [{"SecretString": " "}, {"SecretBinary": b"key"}, {}])
+def test_a_secret_without_a_key_is_reported_as_a_one_line_error(operator: Operator, kept: dict[str, Any]) -> None:
+    client = operator.session.client("secretsmanager")
+    operator.outputs["CallbackSecretArn"] = client.create_secret(Name="unusable", **kept)["ARN"]
+    for command in (("secrets", "set", "callback", "--keep-old"), ("env",)):
+        result = operator.run(*command, terminal="whsec_" + "SECRET1A" * 4)
+        assert (result.exit_code, type(result.exception)) == (1, SystemExit), repr(result.exception)
+        assert ("secret" in result.stderr, result.stderr.count("\n")) == (True, 1), result.stderr
 
 
 def test_the_items_delete_command_deletes_only_unreadable_items(operator: Operator) -> None:
