@@ -5,11 +5,19 @@ from typing import Annotated
 import typer
 
 from assistance.platform.clock import timestamp_of
+from assistance.text import is_blank
 from cli import erasure, render, requests, takes
 from cli.errors import Failure
 from cli.options import Json, RequestId, Yes, confirm, stack_of
 
 app = typer.Typer()
+
+
+def _name(text: str) -> str:
+    """Parse a person's name. Raises `typer.BadParameter` if a reader would see nothing."""
+    if is_blank(text):
+        raise typer.BadParameter("the name must hold a visible character")
+    return text.strip()
 
 
 @app.command(epilog='Example: assistance --local take 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --as "Anna"')
@@ -18,7 +26,12 @@ def take(
     request_id: RequestId,
     name: Annotated[
         str,
-        typer.Option("--as", metavar="NAME", help="The person who takes the request. Others and the bot see the name."),
+        typer.Option(
+            "--as",
+            parser=_name,
+            metavar="NAME",
+            help="The person who takes the request. Others and the bot see the name.",
+        ),
     ],
     json: Json = False,
 ) -> None:
@@ -36,7 +49,10 @@ def release(
     context: typer.Context,
     request_id: RequestId,
     name: Annotated[
-        str, typer.Option("--as", metavar="NAME", help="The person who releases the request. The bot gets this name.")
+        str,
+        typer.Option(
+            "--as", parser=_name, metavar="NAME", help="The person who releases the request. The bot gets this name."
+        ),
     ] = "an operator",
     json: Json = False,
 ) -> None:

@@ -1,5 +1,7 @@
 """Tests `assistance take`, `release` and `list --untaken`."""
 
+import pytest
+
 from tests.cli.steps import Operator
 
 
@@ -22,6 +24,16 @@ def test_the_take_command_assigns_a_request_to_a_person_and_a_second_take_names_
     assert f"Anna has taken request {request_id} already: after" in " ".join(second.output.split())
     assert operator.cloud.show(request_id)["taken"].items() >= {"by": "Anna", "via": "operator"}.items()
     assert "by Anna via operator" in operator.run("status", request_id).output
+
+
+@pytest.mark.parametrize("name", ["", " \n", "\u200b"])
+def test_a_name_without_a_visible_character_takes_and_releases_nothing(operator: Operator, name: str) -> None:
+    request_id = delivered(operator, "help")
+    refused = operator.run("take", request_id, "--as", name)
+    assert (refused.exit_code, "taken" in operator.cloud.show(request_id)) == (2, False)
+    operator.run("take", request_id, "--as", " Anna ")
+    assert operator.run("release", request_id, "--as", name).exit_code == 2
+    assert operator.cloud.show(request_id)["taken"]["by"] == "Anna"
 
 
 def test_another_person_can_take_a_request_that_was_released(operator: Operator) -> None:
