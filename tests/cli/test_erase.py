@@ -64,6 +64,15 @@ def test_the_erase_command_names_the_failures_queue_that_may_still_contain_the_t
     assert any("EmailFeedbackFailures" in each for each in erased["out_of_reach"])
 
 
+def test_the_erase_command_names_the_queue_that_may_still_contain_a_redriven_message(operator: Operator) -> None:
+    request_id = failed(operator)
+    assert operator.run("dead-letters", "redrive", request_id).exit_code == 0
+    erased = operator.json("erase", request_id, "--yes")
+    [message] = operator.cloud.receive(Channel.SLACK)
+    assert SECRETS[0] in message["body"]
+    assert any("redriven" in each for each in erased["out_of_reach"])
+
+
 def test_an_erased_request_is_neither_redriven_nor_resent(operator: Operator) -> None:
     request_id = failed(operator)
     [letter] = operator.cloud.dead_letters(Channel.SLACK)
