@@ -1,5 +1,6 @@
 """Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -42,6 +43,9 @@ def locate(run: Run, found: Open) -> None:
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
             channel = delivery.destination
+            if delivery.kind is Kind.FALLBACK and channel not in run.queues:
+                _give_up(run, found, delivery.name)
+                continue
             if channel not in run.empty:
                 run.empty[channel] = _is_empty(run, channel)
             publish_again = run.empty[channel] or _holds_others_up(run, found.record, delivery)
@@ -53,6 +57,23 @@ def locate(run: Run, found: Open) -> None:
     if overdue:
         with run.skipping_unreadable(found.id):
             _publish_again(run, found, overdue)
+
+
+def _give_up(run: Run, found: Open, name: str) -> None:
+    """Record a fallback as failed whose channel is no longer deployed. Otherwise a redrive would wait for it in vain.
+
+    SQS would delete the redriven message in the end, so that nobody would get the request.
+    """
+    code, id_ = "channel_not_deployed", uuid.uuid4().hex
+
+    def event(record: Record) -> Record:
+        unfinished = (each for each in record.unfinished if each.name == name and _is_overdue(run, record, each))
+        return transitions.dead_lettered(record, name, id_, code, now=run.now()) if any(unfinished) else record
+
+    _, changed = run.change(found, event)
+    if changed:
+        about = {"request_id": found.id, "delivery": name, "error_code": code, "dry_run": run.dry_run}
+        logger.error("given up: the channel is not deployed", extra=about)
 
 
 def _publish_again(run: Run, found: Open, names: list[str]) -> None:

@@ -1,5 +1,7 @@
 """Tests redrives and resends that coincide with running attempts, bounces and duplicate messages."""
 
+import json
+import os
 from unittest.mock import patch
 
 import pytest
@@ -10,6 +12,7 @@ from infra.retries import MAX_RECEIVES
 from tests.faults.fault_injection import Fault, Kind
 from tests.faults.test_failures_of_other_designs import break_at, published, send_again
 from tests.faults.world import World
+from tests.integration.cloud import forget
 
 OWN, FALLBACK = Channel.SLACK, Channel.EMAIL
 
@@ -265,3 +268,34 @@ def test_a_redrive_waits_at_most_two_hours_for_a_resend_on_its_channel_whose_mes
     assert lost_message_is_found(system, OWN) == [request_id]
     assert system.show(request_id)["status"] == "delivered"
     assert system.posts() == {(request_id, "once more"): 1}
+
+
+def removed_channel(monkeypatch: pytest.MonkeyPatch, channel: Channel) -> None:
+    """Deploy the reconciler without that channel's queues."""
+    queues = json.loads(os.environ["QUEUES"])
+    monkeypatch.setenv("QUEUES", json.dumps({name: urls for name, urls in queues.items() if name != channel}))
+    forget()
+
+
+def test_a_redrive_does_not_wait_for_ever_for_a_fallback_whose_channel_is_no_longer_deployed(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise SQS deletes the redriven message after four days: then nobody has the request."""
+    system.calls_back = True
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.produce()
+    system.slack.fail("error", error="is_archived")
+    removed_channel(monkeypatch, FALLBACK)
+    system.consume(OWN)
+    system.produce()
+    # SNS has no subscription for the channel.
+    system.aws.purge(FALLBACK)
+    system.heal()
+    system.redrive()
+    for _ in range(60):
+        system.advance(60)
+        system.reconcile()
+        system.turn()
+    assert system.show(request_id)["status"] == "delivered"
+    assert system.posts() == {(request_id, None): 1}
+    assert [json.loads(call.body)["data"]["status"] for call in system.bot.calls] == ["failed", "delivered"]
