@@ -161,12 +161,18 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]
     if len(letters) > 1 and sum(len(each.dead_letter.body.encode()) for each in letters) > _BATCH_BYTES:
         half = len(letters) // 2
         return _redrive(stack, sqs, letters[:half]) + _redrive(stack, sqs, letters[half:])
+    now = utc_now().timestamp()
     outcomes = [
         Outcome(each, f"no consumer can read it ({each.dead_letter.reason}): see 'dead-letters show', then discard it")
         for each in letters
         if each.message is None
     ]
-    readable = [(each, each.message) for each in letters if each.message]
+    outcomes += [
+        Outcome(each, "the request has expired, so no consumer would send it: discard it")
+        for each in letters
+        if each.message and _has_expired(each.message, now)
+    ]
+    readable = [(each, each.message) for each in letters if each.message and not _has_expired(each.message, now)]
     if not readable:
         return outcomes
     try:
@@ -189,6 +195,11 @@ def _redrive(stack: Stack, sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]
         )
         for done in _delete(sqs, sent)
     ]
+
+
+def _has_expired(message: Message, now: float) -> bool:
+    # Messages of version 1 do not contain when their request expires.
+    return message.ttl is not None and message.ttl < now
 
 
 def _delete(sqs: "SQSClient", letters: Sequence[QueuedDeadLetter]) -> list[Outcome]:

@@ -94,7 +94,7 @@ def redrive(
     """Send dead letters to their channel's queue again: those named by ID, or --all.
 
     If that channel or the fallback has delivered the request meanwhile, the consumer does not send it again.
-    Unreadable dead letters stay.
+    Unreadable dead letters stay, and those of expired requests, which no consumer would send.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)

@@ -1,6 +1,7 @@
 """Tests `assistance dead-letters`."""
 
 import json
+from datetime import timedelta
 from inspect import signature
 from types import SimpleNamespace
 
@@ -364,3 +365,19 @@ def test_an_id_not_found_within_the_read_limit_is_reported_as_possibly_a_dead_le
 ) -> None:
     result = operator.run("dead-letters", "redrive", many_dead_letters[-1], "--yes")
     assert "there are about 5 more than the command has read" in result.stderr
+
+
+def test_the_dead_letter_of_an_expired_request_is_kept_because_no_consumer_would_send_it(operator: Operator) -> None:
+    """It may be so old if it was redriven and failed again, or if it belongs to a late resend."""
+    cloud = operator.cloud
+    request_id = cloud.post("sales", "too late")
+    cloud.produce()
+    (record,) = cloud.receive(SLACK)
+    with time_machine.travel(utc_now() + timedelta(days=91)):
+        cloud.sqs.send_message(QueueUrl=cloud.dlqs[SLACK], MessageBody=record["body"])
+        result = operator.run("dead-letters", "redrive", request_id)
+        operator.deliver()
+        assert operator.posted("too late") == 0
+        assert (result.exit_code, result.stdout) == (1, "0 redriven, 1 skipped.\n"), result
+        assert "the request has expired" in result.stderr
+        assert len(ids(operator)) == 1
