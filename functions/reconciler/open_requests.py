@@ -19,6 +19,9 @@ TIME_FOR_THE_REST_MS: Final = 15_000
 # If the message of a resend is lost, another message of the request may wait for it in the same queue, which is then
 # never empty. So a resend that is overdue by so much more is published again in any case.
 HELD_UP: Final = timedelta(hours=1)
+# How long a channel's queue keeps a message, as in infra/config. After that a message is in no queue, whatever other
+# messages the queue holds: perhaps the consumer is off, or the channel is so busy that its queue is never empty.
+QUEUE_RETENTION: Final = timedelta(days=4)
 
 
 def watched(run: Run) -> Iterator[Open]:
@@ -48,7 +51,7 @@ def locate(run: Run, found: Open) -> None:
                 continue
             if channel not in run.empty:
                 run.empty[channel] = _is_empty(run, channel)
-            publish_again = run.empty[channel] or _holds_others_up(run, found.record, delivery)
+            publish_again = run.empty[channel] or _is_in_no_queue(run, found.record, delivery)
             if publish_again and run.remaining_ms() > TIME_TO_REPORT_MS:
                 overdue.append(delivery.name)
                 continue
@@ -130,11 +133,14 @@ def _is_overdue(run: Run, record: Record, delivery: Delivery, more: timedelta = 
     return expected + (run.overdue + more) / timedelta(milliseconds=1) < run.now()
 
 
-def _holds_others_up(run: Run, record: Record, delivery: Delivery) -> bool:
-    """Whether the fallback or a redrive on the delivery's channel may have to wait for it, and it is very late."""
+def _is_in_no_queue(run: Run, record: Record, delivery: Delivery) -> bool:
+    """Whether the delivery is so late that its message counts as lost, even if the channel's queue is not empty."""
     channel = delivery.destination
-    is_waited_for = delivery.kind is Kind.RESEND and channel in run.queues and not record.reached(channel)
-    return is_waited_for and _is_overdue(run, record, delivery, HELD_UP)
+    if channel not in run.queues:
+        return False
+    # The fallback or a redrive on the channel may have to wait for a resend.
+    holds_others_up = delivery.kind is Kind.RESEND and not record.reached(channel)
+    return _is_overdue(run, record, delivery, HELD_UP if holds_others_up else QUEUE_RETENTION)
 
 
 def _is_empty(run: Run, channel: str) -> bool:

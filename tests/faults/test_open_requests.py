@@ -10,16 +10,18 @@ from unittest.mock import patch
 
 import pytest
 
-from assistance.engine.dead_letters import Depth
+from assistance.engine.dead_letters import Depth, request_id_in
 from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.store.requests import request_key
 from assistance.store.schema import PARTITION_KEY
 from assistance.store.table import PROGRESS_KEY, Items
+from infra.config import QUEUE_RETENTION_DAYS
 from reconciler import handler as reconciler
 from reconciler.dead_letters import TIME_TO_LOCATE_MS
 from reconciler.new_requests import SECOND_CHECK_AFTER
+from reconciler.open_requests import QUEUE_RETENTION
 from reconciler.outbox import Sweep
 from reconciler.run import Report
 from tests.faults.fault_injection import Kind
@@ -536,3 +538,24 @@ def test_a_sweep_without_time_for_all_open_requests_checks_the_longest_due_ones_
     assert not report.complete
     assert due_last
     assert due_last.isdisjoint(read)
+
+
+def test_a_message_that_sqs_has_deleted_is_published_again_although_its_queue_is_never_empty(system: World) -> None:
+    """An operator has disabled the consumer for five days, and other requests come in all the time."""
+    request_ids = []
+    for number in range(6):
+        request_ids.append(published(system, Topic.SALES, f"key-{number}"))
+        system.advance(86_400)
+        assert system.bodies(Channel.SLACK)
+        sweep(system)
+        system.produce()
+    system.advance(3_600)
+    assert sweep(system)["lost"] == [request_ids[2]]
+    system.produce()
+    assert set(map(request_id_in, system.bodies(Channel.SLACK))) == set(request_ids)
+    system.settle()
+    assert system.posts() == {(request_id, None): 1 for request_id in request_ids}
+
+
+def test_the_reconciler_knows_how_long_a_channels_queue_keeps_a_message() -> None:
+    assert timedelta(days=QUEUE_RETENTION_DAYS) == QUEUE_RETENTION
