@@ -93,6 +93,7 @@ TABLES: Final = (
 )
 DOCUMENTED: Final = POST_MESSAGE | HISTORY
 
+_NO_ANSWER: Final = frozenset({"connection_error", "timeout", "unexpected_answer"})
 _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _DEFAULT_RETRY_AFTER = 30.0
 
@@ -102,6 +103,16 @@ def code_of(error: SlackApiError) -> str | None:
     data = error.response.data
     code = data.get("error") if isinstance(data, dict) else None
     return code if isinstance(code, str) else None
+
+
+def may_blame_content(code: str | None) -> bool:
+    """Whether the content of a message may be the cause of this error, which is Slack's or an unforeseen one.
+
+    Slack documents `internal_error` for any error of its own, and it may return codes that it does not document.
+    """
+    if code is None or code in _NO_ANSWER or code.startswith("http_"):
+        return False
+    return DOCUMENTED.get(code, Kind.IN_DOUBT) is Kind.IN_DOUBT
 
 
 def classify(error: SlackApiError) -> DeliveryError:

@@ -16,12 +16,14 @@ from assistance.platform.secret import secrets
 from assistance.routing import Channel
 from assistance.slack.blocks import size
 from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
-from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG
+from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG, may_blame_content
 from slack_consumer.heartbeat import defects
 from slack_consumer.history_search import find_posted
 from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
+SUSPICIOUS: Final = 2
+"""After so many errors that its content may have caused, a request is posted alone. One error may be Slack's own."""
 refused: Final[list[int]] = []
 """The sizes of the messages that Slack has refused as too long since this process started."""
 
@@ -70,10 +72,16 @@ def place(topic: str) -> str:
 
 
 def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Divide requests into as few messages as possible, each for one Slack channel."""
+    """Divide requests into as few messages as possible, each for one Slack channel.
+
+    A request that may be the cause of repeated errors gets a message of its own, so that others don't fail with it.
+    """
     of_place: dict[str, list[Outgoing]] = {}
     for one in outgoing:
-        of_place.setdefault(place(one.request.topic), []).append(one)
+        if sum(may_blame_content(doubt.error) for doubt in one.doubts) >= SUSPICIOUS:
+            yield [one]
+        else:
+            of_place.setdefault(place(one.request.topic), []).append(one)
     for together in of_place.values():
         yield from digests(together, utc_now(), take=settings().take, room=room())
 

@@ -97,6 +97,37 @@ def test_only_the_request_that_slack_refuses_fails_and_the_others_of_its_digest_
     assert status(system, bad) == "delivered", "by the fallback"
 
 
+@pytest.mark.usefixtures("draws")
+@pytest.mark.parametrize("error", ["internal_error", "fatal_error", "a_code_that_slack_does_not_document"])
+def test_a_request_for_which_slack_always_returns_an_error_of_its_own_does_not_make_its_digest_fail(
+    system: World, error: str
+) -> None:
+    """The delay after an attempt in doubt is at least 30 seconds, so the requests of a digest come back together."""
+    good = [published(system, key=str(number)) for number in range(3)]
+    bad = system.accept_for_sure(Topic.SALES, "poison", "poison")
+    system.produce()
+    system.slack.fail("error", error=error, holding="poison")
+    for _ in range(3 * 60):
+        system.consume(Channel.SLACK, BATCH)
+        system.advance(1)
+    assert {status(system, request_id) for request_id in good} == {"delivered"}
+    assert system.posts() == {(request_id, None): 1 for request_id in good}
+    system.settle()
+    assert status(system, bad) == "delivered", "by the fallback"
+    assert set(system.mails()) == {bad}
+
+
+@pytest.mark.usefixtures("draws")
+def test_a_digest_is_not_split_while_slack_does_not_answer(system: World) -> None:
+    ids = [published(system, key=str(number)) for number in range(4)]
+    system.slack.fail("status", status=503, method="chat.postMessage", times=2)
+    for _ in range(2 * 60):
+        system.consume(Channel.SLACK, BATCH)
+        system.advance(1)
+    assert {status(system, request_id) for request_id in ids} == {"delivered"}
+    assert len(system.slack.messages) == 1
+
+
 def test_digests_contain_fewer_requests_after_slack_refused_a_digest_as_too_long(system: World) -> None:
     """The consumer uses a measured limit. Slack documents none, so it may change."""
     system.slack.fail("error", error="msg_blocks_too_long", times=2)
