@@ -7,7 +7,10 @@ import pytest
 
 from assistance.routing import Channel, Topic
 from assistance.slack.blocks import RELEASE, TAKE
+from tests.faults.fault_injection import Kind
 from tests.faults.humans import ESCALATE_AFTER, STAFFED
+from tests.faults.system import ATTEMPTS
+from tests.faults.test_failures_of_other_designs import break_at
 from tests.faults.world import World
 
 
@@ -66,7 +69,30 @@ def escalated(system: World) -> None:
     system.produce()
 
 
-@pytest.mark.parametrize("before", [two_queued, two_in_doubt])
+def escalated_after_a_fallback_in_doubt(system: World) -> None:
+    """The fallback has failed, but its last attempt has posted the request. An operator has redriven the mail."""
+    system.accept_for_sure(Topic.PRICING, "help", "one")
+    system.produce()
+    system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
+    system.consume(Channel.EMAIL)
+    system.injector.outage = lambda _: None
+    system.produce()
+    system.slack.fail("status", status=503, times=ATTEMPTS - 1)
+    for _ in range(ATTEMPTS - 1):
+        system.consume(Channel.SLACK)
+        system.advance(200)
+    break_at(system, "http.chat.postMessage", Kind.TIMEOUT_AFTER, lambda: system.consume(Channel.SLACK))
+    system.aws.purge("slack-dlq")
+    system.advance(60)
+    system.redrive()
+    system.consume(Channel.EMAIL)
+    system.advance(60 * (ESCALATE_AFTER + 1))
+    system.reconcile()
+    system.produce()
+    assert system.bodies(Channel.SLACK)
+
+
+@pytest.mark.parametrize("before", [two_queued, two_in_doubt, escalated_after_a_fallback_in_doubt])
 def test_taking_a_request_while_its_slack_digest_is_being_sent_causes_no_second_post(
     system: World, before: Callable[[World], None]
 ) -> None:
