@@ -130,8 +130,10 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
     """
     sqs, seen = stack.sqs(), set[str]()
     budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
+    # If nearly all dead letters of the queue are named, any that we read will do.
+    limit = MAX_HELD if ids is None or len(ids) >= MAX_HELD else MAX_READ
     while len(seen) < budget:
-        with dead_letters.reading(sqs, queue.url, limit=MAX_HELD if ids is None else MAX_READ) as letters:
+        with dead_letters.reading(sqs, queue.url, limit=limit) as letters:
             fresh = [
                 each for each in letters if each.message_id not in seen and (ids is None or each.message_id in ids)
             ]
@@ -144,7 +146,9 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
                 seen |= {each.message_id for each in batch}
                 yield from act([_read(queue, each) for each in batch])
         if len(seen) == before:
-            return
+            if ids is None or limit == MAX_READ:
+                return
+            limit = MAX_READ
 
 
 def redriver(stack: Stack) -> Act:

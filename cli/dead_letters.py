@@ -148,8 +148,9 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
         task = progress.add_task("Working", total=len(chosen))
         for queue in dict.fromkeys(letter.queue for letter in chosen):
             here = frozenset(letter.id for letter in chosen if letter.queue == queue)
-            # In a longer queue, not every dead letter has been read: `None` processes all of the queue.
-            ids = None if all_ and len(here) >= dead_letter_queues.MAX_HELD else here
+            # In a longer queue, not every dead letter has been read: `None` processes all of the queue. Otherwise, a
+            # dead letter that has arrived since is left alone, because nobody has seen it.
+            ids = None if all_ and len(here) >= dead_letter_queues.MAX_READ else here
             for outcome in dead_letter_queues.process(stack, queue, ids, act):
                 met.add(outcome.dead_letter.id)
                 progress.advance(task)
@@ -166,7 +167,7 @@ def _delivered_channels(stack: Stack, found: list[QueuedDeadLetter]) -> Delivere
 
 
 def _counted(chosen: list[QueuedDeadLetter]) -> str:
-    at_least = "at least " if len(chosen) >= dead_letter_queues.MAX_HELD else ""
+    at_least = "at least " if len(chosen) >= dead_letter_queues.MAX_READ else ""
     return f"{at_least}{len(chosen)} dead letter{'' if len(chosen) == 1 else 's'}"
 
 

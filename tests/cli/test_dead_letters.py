@@ -381,3 +381,16 @@ def test_the_dead_letter_of_an_expired_request_is_kept_because_no_consumer_would
         assert (result.exit_code, result.stdout) == (1, "0 redriven, 1 skipped.\n"), result
         assert "the request has expired" in result.stderr
         assert len(ids(operator)) == 1
+
+
+def test_discard_all_keeps_a_dead_letter_that_arrived_after_the_command_had_listed_the_others(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has seen it, and its request would have no dead letter that an operator can redrive."""
+    monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 2)
+    listed = [operator.create_dead_letter() for _ in range(3)]
+    late: list[str] = []
+    monkeypatch.setattr("cli.dead_letters.confirm", lambda *_, **__: late.append(operator.create_dead_letter()))
+    result = operator.run("dead-letters", "discard", "--all")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"{len(listed)} discarded, 0 skipped."), result
+    assert [letter["request_id"] for letter in operator.json("dead-letters", "list")] == late
