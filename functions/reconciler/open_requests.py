@@ -46,7 +46,7 @@ def locate(run: Run, found: Open) -> None:
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
             channel = delivery.destination
-            if delivery.kind is Kind.FALLBACK and channel not in run.queues:
+            if delivery.kind is not Kind.OWN and channel not in run.queues:
                 _give_up(run, found, delivery.name)
                 continue
             if channel not in run.empty:
@@ -63,9 +63,10 @@ def locate(run: Run, found: Open) -> None:
 
 
 def _give_up(run: Run, found: Open, name: str) -> None:
-    """Record a fallback as failed whose channel is no longer deployed. Otherwise a redrive would wait for it in vain.
+    """Record a delivery as failed whose channel is no longer deployed, so that the request does not stay open.
 
-    SQS would delete the redriven message in the end, so that nobody would get the request.
+    If a redrive waited for such a fallback, SQS would delete the redriven message in the end, and nobody would get the
+    request. A delivery to the request's own channel is not given up: its request stays open, and raises an alarm.
     """
     code, id_ = "channel_not_deployed", uuid.uuid4().hex
 

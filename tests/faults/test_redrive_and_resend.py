@@ -299,3 +299,21 @@ def test_a_redrive_does_not_wait_for_ever_for_a_fallback_whose_channel_is_no_lon
     assert system.show(request_id)["status"] == "delivered"
     assert system.posts() == {(request_id, None): 1}
     assert [json.loads(call.body)["data"]["status"] for call in system.bot.calls] == ["failed", "delivered"]
+
+
+def test_a_resend_whose_channel_is_no_longer_deployed_does_not_stay_open(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the request could not be erased, and the alarm OldestOpenAge would stay on until it expires."""
+    request_id = published(system, Topic.SALES)
+    system.consume(OWN)
+    send_again(system, request_id, FALLBACK, "by mail too")
+    removed_channel(monkeypatch, FALLBACK)
+    system.aws.purge(FALLBACK)
+    system.advance(1_000)
+    system.reconcile()
+    system.advance(60)
+    found = system.reconcile()
+    assert found
+    assert found["ledger"]["open"] == 0
+    assert system.show(request_id)["status"] == "delivered"
