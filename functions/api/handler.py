@@ -58,7 +58,8 @@ def accept() -> Response[str]:
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=replayed)
     measure(Metric.REPLAYED if replayed else Metric.ACCEPTED, topic=request.topic)
     # The URL is relative to the one that was called, so it is right with any API Gateway stage or base path before it.
-    headers = {"Location": f"assistance-requests/{request.id}"}
+    collection = "" if app.context.get("ends_with_slash") else "assistance-requests/"
+    headers = {"Location": f"{collection}{request.id}"}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     ignored = {"ignored": parsed.ignored} if parsed.ignored else {}
@@ -160,6 +161,7 @@ def _without_base_path(event: dict[str, Any]) -> str:
 @logger.inject_lambda_context(log_event=False)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a call that comes through API Gateway's proxy integration."""
+    app.append_context(ends_with_slash=str(event["path"]).endswith("/"))  # type: ignore[no-untyped-call]
     answer = app.resolve(event | {"path": _without_base_path(event)}, context)
     if event["httpMethod"] == "POST":
         measure(Metric.REFUSED, int(answer["statusCode"] // 100 == _CLIENT_ERROR), service="api")

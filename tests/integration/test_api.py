@@ -14,7 +14,7 @@ from api.calls import MAX_BODY_BYTES
 from assistance.models import MAX_DESCRIPTION_CHARACTERS
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.store.requests import request_key
-from tests.integration.cloud import Cloud
+from tests.integration.cloud import Cloud, http_event
 
 VALID = json.dumps({"topic": "sales", "description": "help"})
 JSON = {"content_type": "application/json"}
@@ -99,6 +99,15 @@ def test_the_response_to_an_accepted_call_contains_a_link_to_the_status_of_the_r
     shown = stack.call("GET", body["links"]["self"])
     assert shown["statusCode"] == 200
     assert shown["json"] == {**body, "deliveries": []}
+
+
+def test_the_header_location_is_right_if_the_called_address_ends_with_a_slash(stack: Cloud) -> None:
+    event = http_event("POST", "/assistance-requests/", '{"topic": "sales", "description": "x"}')
+    event["headers"] = {"Content-Type": "application/json"}
+    answer = stack.handler("api")(event | {"resource": "/assistance-requests"}, stack.context)
+    [location] = answer["multiValueHeaders"]["Location"]
+    self = json.loads(answer["body"])["links"]["self"]
+    assert urljoin("/stage/assistance-requests/", location) == f"/stage{self}"
 
 
 def test_request_ids_created_without_an_idempotency_key_are_ordered_by_time(stack: Cloud) -> None:
