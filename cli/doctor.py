@@ -10,7 +10,7 @@ from slack_sdk import WebClient
 from assistance.engine.dead_letters import depth
 from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.platform.aws import AWS_ERRORS
-from assistance.routing import CALLBACK, Channel, Place
+from assistance.routing import CALLBACK, ROUTES, Channel, Place, named
 from assistance.routing import read as read_routes
 from cli import hints, secrets, ses_checks
 from cli.errors import explained
@@ -72,14 +72,17 @@ def _slack(stack: Stack) -> Iterator[Finding]:
         missing = [*({"chat:write"} - scopes), *([] if _HISTORY & scopes else ["channels:history or groups:history"])]
         advice = "add them under OAuth & Permissions, and install the app again"
         yield ok_if("Slack scopes", not missing, f"missing: {', '.join(missing)}" if missing else "all", advice)
-    for channel in dict.fromkeys([settings["SLACK_CHANNEL"], *map(str, _places(settings, Channel.SLACK))]):
-        yield _channel(channel, settings["SLACK_API_URL"], token)
+    for channel in _places(settings, Channel.SLACK, settings["SLACK_CHANNEL"]):
+        yield _channel(str(channel), settings["SLACK_API_URL"], token)
 
 
-def _places(settings: Mapping[str, str], channel: Channel) -> list[Place]:
-    """The Slack channels or lists of mail addresses that routes name. `settings`: the consumer's environment."""
-    routes = read_routes(settings.get("ROUTES", "{}")).values()
-    return list(dict.fromkeys(route.where[channel] for route in routes if channel in route.where))
+def _places(settings: Mapping[str, str], channel: Channel, default: Place) -> list[Place]:
+    """The Slack channels or lists of mail addresses to which requests go. `settings`: the consumer's environment.
+
+    `default`: the place of the routes that name none.
+    """
+    routes = read_routes(settings["ROUTES"]).values() if "ROUTES" in settings else ROUTES.values()
+    return list(dict.fromkeys(route.where.get(channel, default) for route in routes if channel in named([route])))
 
 
 def _channel(channel: str, api_url: str, token: str) -> Finding:
@@ -97,7 +100,7 @@ def _email_sender(stack: Stack) -> Iterator[Finding]:
     settings = stack.environment("email_consumer")
     yield from ses_checks.sender(stack, settings["EMAIL_SENDER"])
     if not stack.client("sesv2").get_account()["ProductionAccessEnabled"]:
-        lists = [json.loads(settings["EMAIL_RECIPIENTS"]), *_places(settings, Channel.EMAIL)]
+        lists = _places(settings, Channel.EMAIL, tuple(json.loads(settings["EMAIL_RECIPIENTS"])))
         for recipient in dict.fromkeys(address for addresses in lists for address in addresses):
             yield ses_checks.recipient(stack, recipient)
 

@@ -348,7 +348,8 @@ def test_the_doctor_command_checks_every_slack_channel_recipient_and_teams_secre
     account["ProductionAccessEnabled"] = False
     where = {"slack": "C0SALES", "email": ["sales@company.io"], "teams": "sales"}
     route = {"channels": ["slack", "email", "teams"], "fallback": None}
-    deployed["ROUTES"] = json.dumps({"sales": {**route, "where": where}, "pricing": {**route, "where": where}})
+    routes = {"sales": {**route, "where": where}, "pricing": {**route, "where": where}, "support": route}
+    deployed["ROUTES"] = json.dumps(routes)
     secret = operator.session.client("secretsmanager").create_secret(Name="sales")["ARN"]
     teams = {"TeamsSalesSecretArn": secret, "TeamsQueueUrl": operator.outputs["SlackQueueUrl"]}
     monkeypatch.setattr(operator, "outputs", {**operator.outputs, **teams})
@@ -363,3 +364,15 @@ def test_the_doctor_command_checks_every_slack_channel_recipient_and_teams_secre
         "sales@company.io is not verified": "wrong",
     }
     assert states("Secret teams-sales") == {"the secret has no value": "wrong"}
+
+
+def test_the_doctor_command_does_not_check_a_default_place_that_no_route_uses(
+    operator: Operator, deployed: dict[str, str], account: dict[str, Any]
+) -> None:
+    account["ProductionAccessEnabled"] = False
+    deployed["SLACK_CHANNEL"] = "assistance"
+    where = {"slack": "C0ASSIST", "email": [deployed["EMAIL_SENDER"]]}
+    deployed["ROUTES"] = json.dumps({"sales": {"channels": ["slack"], "fallback": "email", "where": where}})
+    findings = json.loads(operator.run("doctor", "--json").stdout)
+    found = [it["found"] for it in findings if it["check"] in {"Slack channel", "SES recipient"}]
+    assert found == ["C0ASSIST can be read", f"{deployed['EMAIL_SENDER']} is not verified"]
