@@ -122,7 +122,8 @@ def _readable(items: Sequence[Item], balance: Balance) -> Iterator[Listed]:
 def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
     """Read these requests' records, by the request's id, with eventually consistent reads, which cost half.
 
-    The result may lack the newest records. It lacks unreadable ones, and those of an earlier request with the same id.
+    The result may lack the newest records. It lacks unreadable ones, those of an earlier request with the same id, and
+    those that have not ended: after a rollback, version 1 may have delivered these since.
     """
     accepted_at = {each.id: ms_of(each.created_at) for each in listed}
     found: dict[str, Record] = {}
@@ -133,7 +134,7 @@ def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
             # `_read` then reads the complete request, and its exception says what is wrong.
             continue
         # An older record belongs to an earlier request with the same id.
-        if record.created_at == accepted_at[item[PARTITION_KEY]]:
+        if record.created_at == accepted_at[item[PARTITION_KEY]] and record.has_ended:
             found[item[PARTITION_KEY]] = record
     return found
 

@@ -12,10 +12,12 @@ import pytest
 import time_machine
 
 from assistance.domain.record import Attempt, Outcome
-from assistance.platform.clock import ms_of, utc_now
+from assistance.platform.clock import ms_of, timestamp, utc_now
 from assistance.routing import Channel
 from assistance.store.items import Item
+from assistance.store.mirror import DELIVERY_PREFIX
 from assistance.store.requests import request_key
+from assistance.store.schema import FALLBACK_CHANNEL
 from assistance.store.table import Items
 from cli import id_prefixes, ledger
 from cli.stack import Stack
@@ -362,6 +364,21 @@ def test_the_ledger_command_counts_all_requests_although_one_query_does_not_retu
     shown = operator.json("ledger")
     assert (shown["accepted"], shown["ended"]) == ({"sales": 9, "pricing": 1}, {"sales/delivered": 9})
     assert len(shown["open"]) == 1
+
+
+def test_the_ledger_command_counts_what_version_1_delivered_after_a_rollback(operator: Operator) -> None:
+    """Version 1 accepted the request, this version tried once, and after a rollback version 1 delivered it."""
+    request_id, at = operator.cloud.post("sales"), timestamp(utc_now())
+    put_delivery(operator.cloud.table, request_id, SLACK, attempts=(Attempt("1", ms_of(at), Outcome.RETRYING),))
+    table = operator.cloud.table
+    request = table.get_item(Key=request_key(request_id))["Item"]
+    table.put_item(Item={name: value for name, value in request.items() if name != FALLBACK_CHANNEL})
+    timeline = [{"at": at, "outcome": "retrying"}, {"at": at, "outcome": "delivered"}]
+    about = {"ttl": request["ttl"], "status": "delivered", "delivered_at": at, "timeline": timeline}
+    table.put_item(Item={"pk": request_id, "sk": f"{DELIVERY_PREFIX}slack", **about})
+    assert operator.json("status", request_id)["status"] == "delivered"
+    balance = operator.json("ledger")
+    assert (balance["ended"], balance["open"]) == ({"sales/delivered": 1}, {})
 
 
 def test_the_ledger_command_only_reads(operator: Operator) -> None:
