@@ -1,4 +1,7 @@
-"""Turns an error of SES into a `DeliveryError`. An error that is not listed here counts as transient."""
+"""Turns an error of SES into a `DeliveryError`. An error that is not listed here counts as transient.
+
+A 429 without a listed code counts as a rate limit: a proxy may have answered.
+"""
 
 from http import HTTPStatus
 from typing import Final
@@ -41,7 +44,9 @@ DOCUMENTED: Final = COMMON | SEND_EMAIL
 def classify(error: Exception) -> DeliveryError:
     """The `DeliveryError` for an error of a call to SES."""
     code = error_code(error)
-    return failure(DOCUMENTED.get(code, Kind.TRANSIENT), code, in_doubt=_leaves_doubt(error))
+    is_limited = isinstance(error, ClientError) and status(error) == HTTPStatus.TOO_MANY_REQUESTS
+    kind = DOCUMENTED.get(code, Kind.RATE_LIMITED if is_limited else Kind.TRANSIENT)
+    return failure(kind, code, in_doubt=_leaves_doubt(error))
 
 
 def _leaves_doubt(error: Exception) -> bool:

@@ -88,6 +88,7 @@ def client_error(code: str, status: int = 400) -> ClientError:
         (client_error("MessageRejected"), PermanentFailure, False),
         (client_error("MailFromDomainNotVerifiedException"), PermanentFailure, False),
         (client_error("TooManyRequestsException"), RateLimited, False),
+        (client_error("429", status=429), RateLimited, False),
         (client_error("SendingPausedException", status=400), TransientFailure, False),
         (client_error("InternalServiceErrorException", status=500), TransientFailure, True),
         (ReadTimeoutError(endpoint_url="ses"), TransientFailure, True),
