@@ -394,3 +394,16 @@ def test_discard_all_keeps_a_dead_letter_that_arrived_after_the_command_had_list
     result = operator.run("dead-letters", "discard", "--all")
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"{len(listed)} discarded, 0 skipped."), result
     assert [letter["request_id"] for letter in operator.json("dead-letters", "list")] == late
+
+
+def test_all_of_many_dead_letters_are_redriven_although_the_first_ones_stay_because_no_consumer_can_read_them(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 10)
+    for number in range(12):
+        operator.cloud.sqs.send_message(QueueUrl=operator.cloud.dlqs[SLACK], MessageBody=f"no json {number}")
+    request_ids = [operator.create_dead_letter() for _ in range(3)]
+    result = operator.run("dead-letters", "redrive", "--all", "--yes")
+    assert result.stdout.splitlines()[-1] == "3 redriven, 12 skipped."
+    operator.deliver()
+    assert [operator.cloud.status(request_id) for request_id in request_ids] == ["delivered"] * 3
