@@ -98,6 +98,9 @@ class Receivers:
         if of_path and of_path.prompt:
             return
         both = [of_host, of_path] if of_path else [of_host]
+        for known in both:
+            # If the clock was set back, the pause would last until the clock has caught up.
+            known.rests_until = min(known.rests_until, now + MAX_REST_SECONDS)
         rests_until = max(known.rests_until for known in both)
         if now < rests_until:
             raise RateLimited("receiver_put_off", retry_after=rests_until - now)

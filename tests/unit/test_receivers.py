@@ -355,3 +355,11 @@ def _side_by_side(instance: Instance, calls: list[Call]) -> None:
             pass
 
     call(calls)
+
+
+def test_a_clock_that_is_set_back_does_not_lengthen_the_pause_of_a_callback_host(instance: Instance) -> None:
+    assert instance.call(DARK, DEADLINE_SECONDS, answers=False) == "unanswered"
+    instance.wait(-3_600)
+    assert instance.put_off_for(DARK) <= MAX_REST_SECONDS
+    instance.wait(MAX_REST_SECONDS)
+    assert instance.call(DARK) == "answered"
