@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from assistance.domain.record import Status
+from assistance.errors import TableUnavailable, Unreadable
 from assistance.routing import read as read_routes
 from cli import requests, takes
 from cli.errors import Failure
@@ -90,14 +91,20 @@ def run(stack: Stack, pause: Callable[[], bool]) -> Iterator[Result]:
         return str(requests.send(stack, {"topic": topic, **BODY}, str(uuid.uuid4()))["id"])
 
     for result in watch_each(topics, send, lambda request_id: requests.fetch(stack, request_id), pause):
-        if takes_requests and result.request_id:
-            _take(stack, result.request_id)
-        yield result
+        untaken = _take(stack, result.request_id) if takes_requests and result.request_id else None
+        problems = ", ".join(filter(None, (result.problem, untaken)))
+        yield replace(result, problem=problems or None)
 
 
-def _take(stack: Stack, request_id: str) -> None:
-    """Take the test request, so that it is not escalated to the fallback. A human may have taken it already."""
+def _take(stack: Stack, request_id: str) -> str | None:
+    """Take the test request, so that it is not escalated to the fallback. Returns why that failed, or None.
+
+    A human may have taken it already.
+    """
     try:
         takes.take(stack.requests(), request_id, TESTER)
     except Failure:
-        return
+        return None
+    except (TableUnavailable, Unreadable) as error:
+        return f"not taken ({error})"
+    return None

@@ -1,10 +1,17 @@
 """Tests when `assistance smoke` succeeds, and what it reports otherwise."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+
+from assistance.errors import TableUnavailable, Unreadable
+from cli import requests, smoke, takes
 from cli.errors import Failure
 from cli.smoke import BODY, Result, watch_each
+from cli.stack import Stack
 
 DELIVERED = {"status": "delivered", "deliveries": [{"channel": "slack", "status": "delivered"}]}
 UNDER_WAY = {"status": "retrying", "deliveries": [{"channel": "slack", "status": "retrying", "last_error": "timeout"}]}
@@ -65,6 +72,23 @@ def test_the_smoke_command_reports_the_other_topics_although_the_api_refuses_the
 
     found = list(watch_each(["sales", "pricing"], send, lambda _: DELIVERED, lambda: False))
     assert [(it.topic, it.problem) for it in found] == [("sales", "the API answered 403: Forbidden"), ("pricing", None)]
+
+
+@pytest.mark.parametrize("error", [TableUnavailable("AccessDeniedException"), Unreadable("topic: string_type")])
+def test_the_smoke_command_reports_every_topic_although_a_test_request_cannot_be_taken(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def take(*_: object) -> None:
+        raise error
+
+    routes = json.dumps({topic: {"channels": ["slack"], "fallback": "email"} for topic in ("sales", "pricing")})
+    stack = SimpleNamespace(environment=lambda _: {"ROUTES": routes, "TAKE": "true"}, requests=lambda: None)
+    monkeypatch.setattr(requests, "send", lambda _, body, __: {"id": body["topic"]})
+    monkeypatch.setattr(requests, "fetch", lambda *_: DELIVERED)
+    monkeypatch.setattr(takes, "take", take)
+    found = list(smoke.run(cast("Stack", stack), lambda: False))
+    assert [(it.topic, it.by) for it in found] == [("sales", ("slack",)), ("pricing", ("slack",))]
+    assert all("not taken" in str(it.problem) for it in found)
 
 
 def test_the_text_of_a_smoke_test_request_says_that_it_is_a_test() -> None:
