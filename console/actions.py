@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from assistance.routing import Channel
+from assistance.text import is_blank
 from cli import dead_letter_queues, render, requests, takes
 from cli.dead_letter_queues import Outcome
 from cli.errors import Failure
@@ -80,6 +81,6 @@ def _id(body: Mapping[str, Any]) -> str:
 
 
 def _name(body: Mapping[str, Any]) -> str:
-    if not (name := str(body["name"]).strip()):
+    if is_blank(name := str(body["name"]).strip()):
         raise ValueError("name")
     return name

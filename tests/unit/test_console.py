@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,9 @@ from assistance.platform.clock import epoch_ms, timestamp
 from assistance.routing import Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
+from cli.stack import Stack
+from console.actions import Actions
+from console.dead_letters import DeadLetters
 from console.error_explanations import meaning, tables
 from console.history import events, reached
 from console.search import MAX_SEARCHED, PAGE, Query, search
@@ -185,3 +189,12 @@ def test_a_search_reads_a_limited_number_of_requests_and_returns_where_to_contin
 def test_a_request_list_page_with_an_invalid_start_position_is_refused() -> None:
     with pytest.raises(ValueError, match="yesterday"):
         Query.of({"before": "yesterday"})
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u200b"])
+def test_a_name_without_a_visible_character_is_refused(name: str) -> None:
+    stack = cast("Stack", SimpleNamespace(requests=lambda: None))
+    acts = Actions(stack, cast("DeadLetters", None)).by_name()
+    for act in ("take", "release"):
+        with pytest.raises(ValueError, match="name"):
+            acts[act]({"id": "01900000-0000-7000-8000-000000000000", "name": name})
