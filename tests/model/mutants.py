@@ -127,7 +127,7 @@ def noticed(mutant: Mutant) -> Noticed:
             return Noticed(str(mutant), test)
         for name, start in SMALL.items():
             try:
-                found = walk(start, core=core, most=200_000)
+                found = walk(start, core=core, most=200_000, odd_events=True)
             except Exception:  # noqa: BLE001 # a function that can't run is noticed
                 return Noticed(str(mutant), name, is_world=True)
             if found.wrong or not found.complete:

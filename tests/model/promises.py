@@ -94,6 +94,9 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
     is_lost = step.startswith("a sweep finds") and step.endswith("lost")
     wanted = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
     for delivery in after.deliveries:
+        earlier = before.delivery(delivery.name)
+        if earlier and delivery.name not in wanted and delivery.wanted_since != earlier.wanted_since:
+            return f"{delivery.name} gets a new budget of attempts although nothing has started it again"
         marked_unneeded = step.endswith(
             (f"acknowledges {delivery.name}: NOT_NEEDED", f"acknowledges {delivery.name}: ERASED")
         )
@@ -103,7 +106,7 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
             continue
         if delivery.attempts_used:
             return f"{delivery.name} is wanted again, and has not all its attempts"
-        if before.delivery(delivery.name) and _counts_an_earlier_refusal(delivery):
+        if earlier and _counts_an_earlier_refusal(delivery):
             return f"{delivery.name} is wanted again, and still waits because of an earlier rate limit"
         if isinstance(delivery.cause, StandsInFor) and not _is_unreached(after, delivery.cause.channel):
             return f"{delivery.name} stands in for {delivery.cause.channel}, which has not failed"
@@ -236,6 +239,7 @@ def broken(world: World, memory: Memory) -> str | None:
     posted = tuple(name for name, _ in world.posts)
     wrong = memory.once(_broken_by_record)(world.record)
     wrong = wrong or memory.once(_broken_by_late_writes)(world.record, memory)
+    wrong = wrong or memory.once(_broken_by_escalation)(world.record, memory)
     wrong = wrong or memory.once(_broken_by_proofs)(world.record, world.seen)
     wrong = wrong or memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (
@@ -296,6 +300,65 @@ def _wants_escalation(record: Record) -> bool:
     reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
     is_due = _status(record) is Status.DELIVERED and record.erased_at is None
     return is_due and record.fallback not in reached and not _holder(record)
+
+
+def broken_by_odd_events(record: Record, core: Memory) -> str | None:
+    """The invariant that an event violates which can't happen in the model, or None."""
+    return _broken_by_unknown_names(record, core) or _broken_by_claim(record, core)
+
+
+def _broken_by_unknown_names(record: Record, core: Memory) -> str | None:
+    """Check that events of another request, or of a delivery that the record does not have, do not change it."""
+    afters = (
+        core.sent(record, "unknown", "gone", "late", now=0),
+        core.put_off(record, "unknown", "gone", "late", now=0, due=0),
+        core.retry_later(record, "unknown", "gone", "late", now=0, in_doubt=True, due=0, settles=9),
+        core.gave_up(record, "unknown", "gone", "late", now=0, in_doubt=True, settles=9),
+        core.dead_lettered(record, "unknown", "letter", "dead", now=0),
+        core.returned(record, "unknown", "bounce", now=0),
+        core.confirmed(record, "unknown", at=0),
+        core.same_request(record, record),
+    )
+    _, answer = core.claim(record, "unknown", "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
+    if any(after is not record for after in afters) or answer is not core.Refused.UNKNOWN:
+        return "an event of a delivery that the record does not have changes the record"
+    expired = replace(record, created_at=record.created_at - 1, version=7)
+    if core.same_request(record, expired) is not None or core.same_request(expired, record).version != 7:
+        return "an expired request with the same id is taken for this one"
+    return None
+
+
+def _broken_by_claim(record: Record, core: Memory) -> str | None:
+    """Check what a claim changes, also if the message was published again, and if a fast clock started the delivery."""
+    how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS}
+    for name in (delivery.name for delivery in record.deliveries):
+        after, answer = core.claim(core.publish(record, name, now=NOW), name, "new", **how)
+        if isinstance(answer, core.Claim) and not _delivery(after, name).holds("new"):
+            return f"a worker that has claimed {name} does not hold the claim"
+        waiting = replace(_delivery(record, name), due_at=1, waiting_for="down", wanted_since=NOW + 1)
+        deliveries = tuple(waiting if each.name == name else each for each in record.deliveries)
+        after, answer = core.claim(replace(record, deliveries=deliveries), name, "new", **how)
+        claimed = _delivery(after, name)
+        changed = (claimed.due_at, claimed.waiting_for, claimed.wanted_since)
+        if isinstance(answer, core.Claim) and changed != (None, None, NOW):
+            return f"a claim of {name} leaves its times as they were"
+    return None
+
+
+def _delivery(record: Record, name: str) -> Delivery:
+    return next(each for each in record.deliveries if each.name == name)
+
+
+def _broken_by_escalation(record: Record, core: Memory) -> str | None:
+    """Check that the next sweep escalates a request exactly if nobody has taken it in time, and no earlier sweep."""
+    if record.escalate_at is None or record.delivery(ESCALATION):
+        return None
+    if core.escalate(record, now=record.escalate_at - 1) is not record:
+        return "a sweep escalates it before its time is over"
+    is_escalated = core.escalate(record, now=NOW).delivery(ESCALATION) is not None
+    if is_escalated is not (record.fallback is not None and _wants_escalation(record)):
+        return f"a sweep {'escalates it without need' if is_escalated else 'does not escalate it'}"
+    return None
 
 
 def _broken_by_proofs(record: Record, seen: tuple[str, ...]) -> str | None:

@@ -32,6 +32,7 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "a bot with callbacks about takes": world("slack", fallback=None, calls_back=True, take=1, release=1),
         "an escalation": world("slack", fallback="email", escalates=True, take=1, release=1, fault=1),
         "an escalation that Slack posts": world("email", fallback="slack", escalates=True, take=1, fault=1, crash=1),
+        "an escalation without a fallback": world("slack", fallback=None, escalates=True),
         "an escalation and a mail that comes back": world(
             "email", fallback="slack", escalates=True, bounce=1, fault=1, take=1
         ),
