@@ -1,5 +1,6 @@
 """Handles Slack's calls about button presses in messages that this deployment has posted."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.http_event import body_of, headers_of
 from assistance.platform.observability import logger
-from assistance.platform.secret import secret
+from assistance.platform.secret import changed, secret
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
 from slack_interactions import button_press, response_url, signature
@@ -22,8 +23,7 @@ taking = cache(lambda: Taking(deployed(settings().table_name), response_url.send
 def answer(event: dict[str, Any]) -> HTTPStatus:
     """Act on a call. Returns the HTTP status of the answer: if it is not 200, Slack shows the user a warning."""
     body, headers = body_of(event), headers_of(event)
-    secrets = secret(settings().slack_signing_secret, signature.read, unavailable="slack_signing_secret_unavailable")
-    if body is None or not signature.is_signed(body, headers, secrets):
+    if body is None or not _is_signed(body, headers):
         logger.warning("a call is not signed by Slack")
         return HTTPStatus.UNAUTHORIZED
     pressed = button_press.read(body, settings().slack_app_id)
@@ -34,6 +34,14 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
         return HTTPStatus.BAD_REQUEST
     taking().act(pressed)
     return HTTPStatus.OK
+
+
+def _is_signed(body: str, headers: Mapping[str, Sequence[str]]) -> bool:
+    arn, unavailable = settings().slack_signing_secret, "slack_signing_secret_unavailable"
+    known = secret(arn, signature.read, unavailable=unavailable)
+    if signature.is_signed(body, headers, known):
+        return True
+    return signature.is_signed(body, headers, changed(arn, signature.read, unavailable=unavailable) or ())
 
 
 @logger.inject_lambda_context(log_event=False)

@@ -17,7 +17,7 @@ from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.http_event import body_of, headers_of
 from assistance.platform.observability import logger
-from assistance.platform.secret import secret
+from assistance.platform.secret import changed, secret
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import RequestGone, deployed
 from assistance.take_link import BadLink, Link
@@ -52,9 +52,15 @@ def answer(event: dict[str, Any]) -> Shown:
 
 
 def _link(event: dict[str, Any]) -> Link:
-    keys = secret(settings().take_secret, take_link.read, unavailable=UNAVAILABLE)
+    arn, now = settings().take_secret, epoch_ms(utc_now()) // 1_000
     token = (event.get("pathParameters") or {}).get("token") or ""
-    return take_link.opened(token, keys, epoch_ms(utc_now()) // 1_000)
+    try:
+        return take_link.opened(token, secret(arn, take_link.read, unavailable=UNAVAILABLE), now)
+    except BadLink:
+        # A consumer may know a new key sooner than this function.
+        if keys := changed(arn, take_link.read, unavailable=UNAVAILABLE):
+            return take_link.opened(token, keys, now)
+        raise
 
 
 def _refuse_foreign(headers: dict[str, list[str]]) -> None:

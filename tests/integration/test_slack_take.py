@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlencode
 
+import boto3
 import pytest
 
 from assistance.domain.record import MAX_TAKES
@@ -284,6 +285,14 @@ def test_only_calls_with_slacks_valid_signature_are_accepted(stack: Cloud, team:
         assert call_slack_endpoint(stack, sent, headers) == 401, what
     assert "taken" not in stack.show(request_id)
     assert call_slack_endpoint(stack, body, good) == 200, "and what Slack has signed is taken"
+
+
+def test_a_running_function_accepts_calls_signed_with_a_new_secret_at_once(stack: Cloud, team: SlackServer) -> None:
+    posted(stack, "help")
+    body, new = body_of(team), "f" * 32
+    assert call_slack_endpoint(stack, body, signed(body, team.signing_secret)) == 200
+    boto3.client("secretsmanager").put_secret_value(SecretId="slack-signing", SecretString=new)
+    assert call_slack_endpoint(stack, body, signed(body, new)) == 200
 
 
 def test_calls_of_another_slack_app_are_refused(stack: Cloud, team: SlackServer) -> None:

@@ -10,15 +10,18 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import boto3
 import pytest
+import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assistance.domain.record import MAX_TAKES, Handled
+from assistance.platform.secret import CHANGED_SECONDS
 from assistance.routing import Channel, routes
 from assistance.store.items import Item
 from assistance.store.table import Items
@@ -410,6 +413,19 @@ def test_a_take_link_signed_with_the_old_key_works_while_the_secret_contains_tha
     assert visit(stack, mailed())["statusCode"] == 200
     put_secret("n" * 44)
     assert visit(stack, mailed())["statusCode"] == 404
+
+
+def test_a_running_take_page_soon_accepts_links_signed_with_a_new_key(stack: Cloud) -> None:
+    request_id = delivered(stack)
+    assert visit(stack, mailed())["statusCode"] == 200
+    with time_machine.travel(datetime.now(UTC), tick=False) as clock:
+        for key, status in (("n" * 44, 200), ("o" * 44, 404)):
+            boto3.client("secretsmanager").put_secret_value(SecretId="take", SecretString=key)
+            link = token(Link(request_id, "email", 2**40), [key.encode()])
+            assert visit(stack, link)["statusCode"] == status
+        # Otherwise anybody could make the page read the secret again and again.
+        clock.shift(CHANGED_SECONDS + 1)
+        assert visit(stack, link)["statusCode"] == 200
 
 
 def test_a_person_who_clicks_while_the_dynamodb_table_is_unavailable_gets_an_error_message(

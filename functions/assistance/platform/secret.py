@@ -12,6 +12,9 @@ from assistance.platform import aws
 from assistance.platform.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
+CHANGED_SECONDS: Final = 10
+"""How often at most `changed` reads a secret."""
+_CHANGED: Final = "changed"
 Value = TypeVar("Value")
 
 
@@ -34,6 +37,18 @@ def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: b
             return secret(arn, read, unavailable=unavailable, fresh=True)
         logger.error("a secret can't be used: put another value into it", secret=arn, defect=str(error))
         raise TransientFailure(unavailable) from error
+
+
+def changed(arn: str, read: Callable[[str], Value], *, unavailable: str) -> Value | None:
+    """Get a secret that does not fit a signature anew, since an operator may have changed it. Raises as `secret`.
+
+    Returns None if this was done less than `CHANGED_SECONDS` ago. So callers without a valid signature can't make us call
+    Secrets Manager again and again.
+    """
+    if secrets().has_not_expired_in_cache((arn, _CHANGED)):
+        return None
+    secrets().add_to_cache((arn, _CHANGED), value=True, max_age=CHANGED_SECONDS)
+    return secret(arn, read, unavailable=unavailable, fresh=True)
 
 
 def text(value: object) -> str:
