@@ -1,7 +1,8 @@
 """Changes the domain code in every small way, one change at a time, and finds the test that detects each change.
 
-The unit tests of the domain run first, since they take milliseconds, and then the model checker on small worlds. `make
-domain-mutants` prints which test detects each change. With `ARGS="claim sent"` it changes only these functions.
+`make domain-mutants` prints for each change which unit test detects it, and which small world of the model checker.
+With `ARGS="claim sent"` it changes only these functions. `make test` asks the model checker only if no unit test fails,
+since the unit tests take milliseconds.
 """
 
 import ast
@@ -9,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
@@ -112,27 +114,31 @@ def _put(tree: ast.AST, target: ast.AST, new: ast.AST) -> None:
 
 
 class Noticed(NamedTuple):
-    """A mutant, and `by` what it is detected: the name of a unit test or of a world of the model checker, or None."""
+    """A mutant, the unit test that detects it, and the world in which the model checker does. None: none does."""
 
     mutant: str
-    by: str | None
-    is_world: bool = False
+    test: str | None
+    world: str | None
 
 
-def noticed(mutant: Mutant) -> Noticed:
-    """Return the first test or world that detects this mutant."""
+def noticed(mutant: Mutant, *, by_both: bool) -> Noticed:
+    """Return the first unit test and the first world that detect it. Unless `by_both`, a test is enough."""
     module = {"record": record, "takes": takes, "transitions": transitions}[mutant.module]
     with changed(module, mutant.source) as core:
-        if test := _failing_test(core):
-            return Noticed(str(mutant), test)
-        for name, start in SMALL.items():
-            try:
-                found = walk(start, core=core, most=200_000, odd_events=True)
-            except Exception:  # noqa: BLE001 # a function that can't run is noticed
-                return Noticed(str(mutant), name, is_world=True)
-            if found.wrong or not found.complete:
-                return Noticed(str(mutant), name, is_world=True)
-    return Noticed(str(mutant), None)
+        test = _failing_test(core)
+        return Noticed(str(mutant), test, None if test and not by_both else _failing_world(core))
+
+
+def _failing_world(core: ModuleType) -> str | None:
+    """The name of the first small world in which the functions of `core` break a promise; None if there is none."""
+    for name, start in SMALL.items():
+        try:
+            found = walk(start, core=core, most=200_000, effects=True)
+        except Exception:  # noqa: BLE001 # a function that can't run is noticed
+            return name
+        if found.wrong or not found.complete:
+            return name
+    return None
 
 
 def _failing_test(core: ModuleType) -> str | None:
@@ -161,15 +167,18 @@ def mutants_of(functions: Collection[str] = ()) -> list[Mutant]:
     return every
 
 
-def results(functions: Collection[str] = ()) -> list[Noticed]:
-    """Return the test or world that detects each mutant of the domain, or of these functions."""
+def results(functions: Collection[str] = (), *, by_both: bool = False) -> Iterator[Noticed]:
+    """Yield what detects each mutant of the domain, or of these functions. `by_both`: as for `noticed`."""
     with ProcessPoolExecutor() as pool:
-        return list(pool.map(noticed, mutants_of(functions)))
+        yield from pool.map(partial(noticed, by_both=by_both), mutants_of(functions))
 
 
 if __name__ == "__main__":
-    found = results(sys.argv[1:])
-    for each in found:
-        sys.stdout.write(f"{each.by or 'NOBODY'}: {each.mutant}\n")
-    count = Counter("nobody" if each.by is None else "a walk" if each.is_world else "a unit test" for each in found)
-    sys.stdout.write(f"{len(found)} mutants, noticed by {dict(count)}\n")
+    count = Counter[str]()
+    for each in results(sys.argv[1:], by_both=True):
+        count.update({"mutants": 1, "no test": each.test is None, "no world": each.world is None})
+        sys.stdout.write(f"{each.test or 'NO TEST'} | {each.world or 'NO WORLD'} | {each.mutant}\n")
+        sys.stdout.flush()
+    sys.stdout.write(
+        f"{count['mutants']} mutants; {count['no test']} without a test, {count['no world']} without a world\n"
+    )

@@ -35,6 +35,7 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
         or _broken_by_claims(before, step)
         or _broken_by_calls(before, step)
         or _broken_by_wants(before, after, step)
+        or _broken_by_fallback_again(before, after, step)
         or _broken_by_takes(before, after, step)
     )
     return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after, step)
@@ -230,6 +231,31 @@ def _pending(record: Record) -> list[str]:
     return [each.name for each in _of_request(record) if each.name not in needless and not _final(each)]
 
 
+def _broken_by_fallback_again(before: Record, after: Record, step: str) -> str | None:
+    """Check when a step publishes the fallback or the escalation again, which a consumer may have dropped before."""
+    new = {entry.delivery for entry in after.outbox if entry not in before.outbox and "producer" not in step}
+    earlier, later = before.delivery(FALLBACK), after.delivery(FALLBACK)
+    if earlier and later and FALLBACK in new and not step.endswith("lost"):
+        if _wants_fallback(before):
+            return "the fallback is sent again although it was needed before"
+        if _arrived(earlier) and not _arrived(later):
+            return "the fallback is sent again because its own mail has come back"
+    escalation = after.delivery(ESCALATION)
+    is_wanted_again = not _wants_escalation(before) and _wants_escalation(after)
+    if escalation and not _final(escalation) and is_wanted_again and ESCALATION not in new:
+        return "the escalation is needed again, and is not sent"
+    was_wanted = before.delivery(ESCALATION) and _wants_escalation(before)
+    if was_wanted and ESCALATION in new and not step.endswith("lost"):
+        return "the escalation is sent again although it was needed before"
+    return None
+
+
+def _wants_fallback(record: Record) -> bool:
+    has_arrived = any(_arrived(delivery) for delivery in record.deliveries if delivery.destination == record.fallback)
+    needs_it = any(_is_unreached(record, channel) for channel in record.channels)
+    return needs_it and not has_arrived and record.erased_at is None
+
+
 def _has_ended(record: Record) -> bool:
     return RANK[_status(record)] >= RANK[Status.FAILED] and not _pending(record)
 
@@ -300,53 +326,6 @@ def _wants_escalation(record: Record) -> bool:
     reached = {delivery.destination for delivery in record.deliveries if _arrived(delivery)}
     is_due = _status(record) is Status.DELIVERED and record.erased_at is None
     return is_due and record.fallback not in reached and not _holder(record)
-
-
-def broken_by_odd_events(record: Record, core: Memory) -> str | None:
-    """The invariant that an event violates which can't happen in the model, or None."""
-    return _broken_by_unknown_names(record, core) or _broken_by_claim(record, core)
-
-
-def _broken_by_unknown_names(record: Record, core: Memory) -> str | None:
-    """Check that events of another request, or of a delivery that the record does not have, do not change it."""
-    afters = (
-        core.sent(record, "unknown", "gone", "late", now=0),
-        core.put_off(record, "unknown", "gone", "late", now=0, due=0),
-        core.retry_later(record, "unknown", "gone", "late", now=0, in_doubt=True, due=0, settles=9),
-        core.gave_up(record, "unknown", "gone", "late", now=0, in_doubt=True, settles=9),
-        core.dead_lettered(record, "unknown", "letter", "dead", now=0),
-        core.returned(record, "unknown", "bounce", now=0),
-        core.confirmed(record, "unknown", at=0),
-        core.same_request(record, record),
-    )
-    _, answer = core.claim(record, "unknown", "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
-    if any(after is not record for after in afters) or answer is not core.Refused.UNKNOWN:
-        return "an event of a delivery that the record does not have changes the record"
-    expired = replace(record, created_at=record.created_at - 1, version=7)
-    if core.same_request(record, expired) is not None or core.same_request(expired, record).version != 7:
-        return "an expired request with the same id is taken for this one"
-    return None
-
-
-def _broken_by_claim(record: Record, core: Memory) -> str | None:
-    """Check what a claim changes, also if the message was published again, and if a fast clock started the delivery."""
-    how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS}
-    for name in (delivery.name for delivery in record.deliveries):
-        after, answer = core.claim(core.publish(record, name, now=NOW), name, "new", **how)
-        if isinstance(answer, core.Claim) and not _delivery(after, name).holds("new"):
-            return f"a worker that has claimed {name} does not hold the claim"
-        waiting = replace(_delivery(record, name), due_at=1, waiting_for="down", wanted_since=NOW + 1)
-        deliveries = tuple(waiting if each.name == name else each for each in record.deliveries)
-        after, answer = core.claim(replace(record, deliveries=deliveries), name, "new", **how)
-        claimed = _delivery(after, name)
-        changed = (claimed.due_at, claimed.waiting_for, claimed.wanted_since)
-        if isinstance(answer, core.Claim) and changed != (None, None, NOW):
-            return f"a claim of {name} leaves its times as they were"
-    return None
-
-
-def _delivery(record: Record, name: str) -> Delivery:
-    return next(each for each in record.deliveries if each.name == name)
 
 
 def _broken_by_escalation(record: Record, core: Memory) -> str | None:

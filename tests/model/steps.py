@@ -124,6 +124,9 @@ def _working(world: World, rest: World, worker: Worker, core: Memory) -> Iterato
         case "failed" if worker.number < ATTEMPTS:
             how = {"now": NOW, "in_doubt": worker.in_doubt, "due": 0, "settles": LOCKED}
             record = core.retry_later(world.record, worker.delivery, worker.id, "down", **how)
+            after = record.delivery(worker.delivery)
+            if after and after.holds(worker.id):
+                raise Violation(f"{worker.id} will retry {worker.delivery} later, and still holds the claim")
             later = rest._replace(record=record, queue=_plus(rest.queue, worker.delivery))
             yield f"{worker.id} will retry {worker.delivery}", later
             if world.fault:
@@ -305,8 +308,9 @@ def _feedback(world: World, core: Memory) -> Iterator[Step]:
         rest = world._replace(reports=_without(world.reports, report))
         if report.step == "record":
             record = core.returned(world.record, report.result, "bounce", now=NOW)
-            if record.sent_as(report.result) is None:
-                raise Violation("the record does not know a mail that it recorded")
+            found = record.sent_as(report.result)
+            if found is None or found[1].returned_at is None:
+                raise Violation("the record does not know a mail that it recorded, or not that it came back")
             unsure = rest._replace(record=record, sure=False, excused=_plus(world.excused, report.delivery))
             returned = record.delivery(report.delivery)
             if returned and returned.final is not Outcome.DELIVERED:

@@ -14,18 +14,18 @@ from tests.model.worlds import LARGE, SMALL
 def test_every_invariant_holds_in_every_state_of_a_small_model(
     start: World, record_property: Callable[[str, object], None]
 ) -> None:
-    every_promise_holds(start, record_property, odd_events=True)
+    every_promise_holds(start, record_property, effects=True)
 
 
 @pytest.mark.parametrize("start", LARGE.values(), ids=LARGE)
 def test_every_invariant_holds_in_every_state_of_a_large_model(
     start: World, record_property: Callable[[str, object], None]
 ) -> None:
-    every_promise_holds(start, record_property, odd_events=False)
+    every_promise_holds(start, record_property, effects=False)
 
 
-def every_promise_holds(start: World, record_property: Callable[[str, object], None], *, odd_events: bool) -> None:
-    found = walk(start, odd_events=odd_events)
+def every_promise_holds(start: World, record_property: Callable[[str, object], None], *, effects: bool) -> None:
+    found = walk(start, effects=effects)
     record_property(STATES, found.states)
     assert not found.wrong, str(found)
     assert found.complete

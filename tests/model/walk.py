@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Final, TypeAlias
 
 from tests.model.core import core_of
-from tests.model.promises import broken, broken_by_odd_events, broken_by_step
+from tests.model.effects import broken_by_effects
+from tests.model.promises import broken, broken_by_step
 from tests.model.result_cache import Memory
 from tests.model.steps import Violation, steps
 from tests.model.world import World, canonical, has_ended, key_of, with_workers_in_order
@@ -51,18 +52,18 @@ def walk(
     most: int = 5_000_000,
     key: Callable[[World], Hashable] = key_of,
     report_progress: Progress = lambda *_: None,
-    odd_events: bool = False,
+    effects: bool = False,
 ) -> Walk:
     """Visit every state that this world can reach, but `most` states at most.
 
     Check that every state keeps every invariant, and that a finished state can be reached from every state. States with
-    the same `key` count as one, and so do states in which two workers have each other's ids. `odd_events`: also apply
-    events to each record that can't happen in the model.
+    the same `key` count as one, and so do states in which two workers have each other's ids. `effects`: also check
+    what each event records, as `effects.py` describes.
     """
     # The model checker keeps every state that it finds, so there is no garbage to collect.
     gc.disable()
     try:
-        return _walk(start, Memory(core or core_of()), _Found(key), most, report_progress, odd_events=odd_events)
+        return _walk(start, Memory(core or core_of()), _Found(key), most, report_progress, effects=effects)
     finally:
         gc.enable()
 
@@ -103,12 +104,10 @@ class _Found:
         return Walk(len(self.by_step), len(self.sources), path, complete)
 
 
-def _walk(
-    start: World, memory: Memory, found: _Found, most: int, report_progress: Progress, *, odd_events: bool
-) -> Walk:
+def _walk(start: World, memory: Memory, found: _Found, most: int, report_progress: Progress, *, effects: bool) -> Walk:
     states, finished = deque([canonical(start, memory)]), array("q")
     wrong_step, ended = memory.once_per_pair(broken_by_step), memory.once(has_ended)
-    odd = memory.once(broken_by_odd_events)
+    effect = memory.once(broken_by_effects)
     found.take(states[0], -1, "")
     number = -1
     while states:
@@ -124,7 +123,7 @@ def _walk(
                 found.sources.append(number)
                 found.targets.append(known)
                 wrong = wrong_step(world.record, after.record, step) or (new and broken(then, memory))
-                if wrong := wrong or (new and odd_events and odd(then.record, memory)):
+                if wrong := wrong or (new and effects and effect(then.record, memory)):
                     return found.ended(number, step, f"BROKEN: {wrong}")
                 if new:
                     states.append(then)

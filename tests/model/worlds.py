@@ -40,6 +40,7 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
         "two channels": world("slack", "email", fallback="teams", fault=1, redrive=1, bounce=1),
         "a request that expires": world("slack", fallback="email", calls_back=True, fault=1, crash=1, expire=1),
         "two channels without a fallback": world("slack", "email", fallback=None, fault=1, redrive=1, resend=1),
+        "two channels that fail, and a resend": world("slack", "email", fallback=None, fault=2, redrive=1, resend=1),
         "two crashes in a row": world("slack", fallback="email", crash=2),
         "a fault, a crash and a redrive": world("slack", fallback="email", fault=2, crash=1, redrive=1),
         "a mail that comes back twice": world("email", fallback="slack", bounce=2, redrive=2, resend=1),

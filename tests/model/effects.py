@@ -1,0 +1,200 @@
+"""What each event must record, in every state of a record.
+
+The model drops times, error codes and the like, which no event compares. So these checks first put such values into
+the record. They also apply events that can't happen in the model.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from assistance.domain.record import MAX_TAKES, Attempt, Delivery, Entry, Outcome, Record, Take
+from tests.model.result_cache import Memory
+from tests.model.world import ATTEMPTS, LOCKED, NOW
+
+DUE = 5
+"""When the next attempt is due after an attempt that failed."""
+
+
+def broken_by_effects(record: Record, core: Memory) -> str | None:
+    """The event that records something wrong, or None."""
+    wrong = _broken_by_unknown_names(record, core) or _broken_by_new_requests(record, core)
+    for delivery in () if wrong else record.deliveries:
+        waiting = replace(delivery, due_at=1, waiting_for="rate limit", alone=True)
+        wrong = (
+            wrong
+            or _broken_by_claim(record, delivery, core)
+            or _broken_by_sent(_with(record, waiting), waiting, core)
+            or _broken_by_failures(_with(record, waiting), waiting, core)
+            or _broken_by_publication(record, delivery, core)
+        )
+    return wrong or _broken_by_reports(record, core) or _broken_by_operators(record, core)
+
+
+def _broken_by_unknown_names(record: Record, core: Memory) -> str | None:
+    """Check that events of another request, or of a delivery that the record does not have, do not change it."""
+    failure: dict[str, Any] = {"now": 0, "in_doubt": True, "settles": 9}
+    afters = (
+        core.sent(record, "unknown", "gone", "late", now=0),
+        core.put_off(record, "unknown", "gone", "late", now=0, due=0),
+        core.retry_later(record, "unknown", "gone", "late", due=0, **failure),
+        core.gave_up(record, "unknown", "gone", "late", **failure),
+        core.dead_lettered(record, "unknown", "letter", "dead", now=0),
+        core.returned(record, "unknown", "bounce", now=0),
+        core.confirmed(record, "unknown", at=0),
+        core.published(record, (Entry("unknown", 0),), now=NOW),
+        core.queued(record, ("unknown",), now=NOW),
+        core.same_request(record, record),
+    )
+    _, answer = core.claim(record, "unknown", "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
+    if any(after is not record for after in afters) or answer is not core.Refused.UNKNOWN:
+        return "an event of a delivery that the record does not have changes the record"
+    return None
+
+
+def _broken_by_new_requests(record: Record, core: Memory) -> str | None:
+    expired = replace(record, created_at=record.created_at - 1, version=7)
+    if core.same_request(record, expired) is not None or core.same_request(expired, record).version != 7:
+        return "an expired request with the same id is taken for this one"
+    new = replace(record, deliveries=())
+    first, without = core.first(new), core.first(replace(new, fallback=record.channels[0]))
+    if tuple(each.name for each in first.deliveries) != record.channels or first.fallback != record.fallback:
+        return "a new request has not exactly the deliveries and the fallback of its route"
+    return "a new request has one of its own channels as a fallback" if without.fallback is not None else None
+
+
+def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check what a claim changes, also if the message was published again, and if a fast clock started the delivery."""
+    name, died = delivery.name, [each.outcome for each in delivery.attempts[-1:]] == [Outcome.UNKNOWN]
+    started = replace(delivery, due_at=1, waiting_for="rate limit", wanted_since=NOW + 1)
+    for limit in (1, ATTEMPTS):
+        how = {"now": NOW, "until": LOCKED, "limit": limit}
+        after, answer = core.claim(core.publish(record, name, now=NOW), name, "new", **how)
+        changed = core.claim(_with(record, started), name, "new", **how)[0]
+        claimed, again = _delivery(changed, name), core.claim(changed, name, "new", **how)[0]
+        is_dropped = answer in {core.Refused.NOT_NEEDED, core.Refused.ERASED}
+        if is_dropped and ((claimed.due_at, claimed.waiting_for) != (None, None) or again is not changed):
+            return f"{name} is dropped, and still waits for an attempt, or is dropped twice"
+        if not isinstance(answer, core.Claim):
+            continue
+        if not _delivery(after, name).holds("new"):
+            return f"a worker that has claimed {name} does not hold the claim"
+        if answer.exhausted is not (died and delivery.attempts_used >= limit):
+            return f"a claim of {name} is wrong about whether its attempts are used up"
+        if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
+            return f"a claim of {name} leaves its times as they were"
+    return None
+
+
+def _broken_by_sent(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check what the record says after the provider took the message of the last attempt."""
+    for last in delivery.attempts[-1:]:
+        failed = replace(last, error="down", in_doubt=last.outcome is not Outcome.DELIVERED)
+        before = _with(record, replace(delivery, attempts=(*delivery.attempts[:-1], failed)))
+        after = core.sent(before, delivery.name, last.id, "message", now=NOW)
+        if after is before:
+            continue
+        now, is_over = _delivery(after, delivery.name), delivery.is_under_way
+        if now.attempts[-1] != Attempt(last.id, last.at, Outcome.DELIVERED, last.place, ended_at=NOW, result="message"):
+            return f"the attempt that delivered {delivery.name} does not read delivered"
+        if (now.due_at, now.waiting_for, now.alone) != (None, None, False):
+            return f"{delivery.name} is delivered, and still waits for an attempt"
+        if now.locked_until != (0 if is_over else delivery.locked_until):
+            return f"{delivery.name} is delivered, and its lock is wrong"
+        if after.watched is not (record.watched or record.escalate_at is not None):
+            return "the reconciler does not look at a request that somebody must take"
+    return None
+
+
+def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check what the record says after the last attempt did not succeed, or its message became a dead letter."""
+    name, last = delivery.name, delivery.attempts[-1] if delivery.attempts else None
+    failure: dict[str, Any] = {"now": NOW, "in_doubt": False, "settles": LOCKED}
+    if last and delivery.is_under_way:
+        together = replace(delivery, alone=False)
+        for before, given in ((delivery, {}), (together, {}), (together, {"alone": True})):
+            off = core.put_off(_with(record, before), name, last.id, "limit", now=NOW, due=DUE, **given)
+            waits = replace(before, attempts=delivery.attempts[:-1], locked_until=0, due_at=DUE, waiting_for="limit")
+            waits = replace(waits, put_off_at=NOW, alone=before.alone or bool(given))
+            claimed = replace(waits, attempts=delivery.attempts, locked_until=LOCKED, due_at=None, waiting_for=None)
+            again = core.put_off(_with(record, claimed), name, last.id, "limit", now=NOW + 1, due=DUE, **given)
+            if _delivery(off, name) != waits or _delivery(again, name) != waits:
+                return f"{name} does not wait as its worker said, or not since it was first put off"
+        later = _delivery(core.retry_later(record, name, last.id, "down", due=DUE, **failure), name)
+        over = _delivery(core.gave_up(record, name, last.id, "down", **failure), name)
+        for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, over)):
+            if after.attempts[-1] != replace(last, outcome=outcome, error="down", ended_at=NOW):
+                return f"the attempt that failed to send {name} does not read {outcome}"
+        if later.due_at != DUE:
+            return f"the next attempt of {name} is due at {later.due_at}, not at {DUE}"
+    dead = core.dead_lettered(record, name, "letter", "dead", now=NOW)
+    found = _delivery(dead, name)
+    expected = Attempt("letter", NOW, Outcome.FAILED, error="dead", ended_at=NOW, found=True)
+    if dead is not record and (found.attempts[-1], found.due_at, found.waiting_for) != (expected, None, None):
+        return f"{name} has a dead letter, and does not read failed, or still waits for an attempt"
+    return None
+
+
+def _broken_by_publication(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check when an attempt is due after the delivery's message was published."""
+    name = delivery.name
+    others = [each for each in core.publish(record, name, now=NOW).deliveries if each.name != name]
+    if others != [each for each in record.deliveries if each.name != name]:
+        return f"the publication of {name} changes another delivery"
+    _, answer = core.claim(record, name, "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
+    comes = delivery.final is None and not delivery.is_under_way and answer is not core.Refused.NOT_NEEDED
+    for due in (None, NOW - 1, NOW + 1):
+        before = _with(record, replace(delivery, due_at=due))
+        after = core.queued(before, (name,), now=NOW)
+        if _delivery(after, name).due_at != (max(NOW, due or 0) if comes else due):
+            return f"an attempt of {name} is due at the wrong time after its message was published"
+        if (after is before) is not (not comes or due == NOW + 1):
+            return f"the publication of {name} is recorded without need, or not at all"
+    at = (delivery.locked_until if delivery.is_under_way else NOW) or NOW
+    is_expected = [core.is_expected(replace(delivery, due_at=NOW), at + late) for late in (0, 900_000 - 1, 900_000)]
+    if is_expected != [delivery.locked_until > 0 or not delivery.is_under_way] * 2 + [False]:
+        return f"the message of {name} is expected too long, or not long enough"
+    return None
+
+
+def _broken_by_reports(record: Record, core: Memory) -> str | None:
+    """Check what the record says after a mail came back, or a mail server took it: there the latest time counts."""
+    for delivery in record.deliveries:
+        for result in {attempt.result for attempt in delivery.attempts if attempt.result}:
+            times, after = [], record
+            returned = core.returned(record, result, "bounce", now=NOW)
+            attempt = returned.sent_as(result)[1]
+            if returned is not record and (attempt.error, attempt.returned_at) != ("bounce", NOW):
+                return f"the record does not say why a mail of {delivery.name} came back"
+            for at in (5, 4, 6):
+                before, after = after, core.confirmed(after, result, at=at)
+                times.append(after.sent_as(result)[1].confirmed_at)
+                if at == 4 and after is not before:
+                    return "an earlier report about a mail changes the record"
+            if times != [5, 5, 6]:
+                return f"mail servers took the mail of {delivery.name} at {times}"
+    return None
+
+
+def _broken_by_operators(record: Record, core: Memory) -> str | None:
+    """Check that a repeated resend changes nothing, and that the reconciler looks at requests that are not finished."""
+    after = core.resend(record, "resend-9", record.channels[0], now=NOW)
+    if after is not None and core.resend(after, "resend-9", record.channels[0], now=NOW) is not after:
+        return "a resend that the SDK repeats changes the record again"
+    if after is not None and not after.watched:
+        return "the reconciler does not look at a resend"
+    watched = core.watch(record)
+    if watched.watched is not (record.watched or bool(record.unfinished)):
+        return "the reconciler does not look at an unfinished request, or at a finished one"
+    if watched is not record and record.watched:
+        return "the reconciler is told twice to look at the request"
+    taken = [replace(record, takes=(Take("t", "Anna", "slack", 1),) * takes) for takes in (MAX_TAKES - 1, MAX_TAKES)]
+    return None if [each.is_released_too_often for each in taken] == [False, True] else "the limit of takes is wrong"
+
+
+def _delivery(record: Record, name: str) -> Delivery:
+    return next(each for each in record.deliveries if each.name == name)
+
+
+def _with(record: Record, delivery: Delivery) -> Record:
+    deliveries = tuple(delivery if each.name == delivery.name else each for each in record.deliveries)
+    return replace(record, deliveries=deliveries)
