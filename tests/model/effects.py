@@ -7,7 +7,7 @@ the record. They also apply events that can't happen in the model.
 from dataclasses import replace
 from typing import Any
 
-from assistance.domain.record import MAX_TAKES, Attempt, Delivery, Entry, Outcome, Record, Take
+from assistance.domain.record import MAX_TAKES, Attempt, Delivery, Entry, Kind, Outcome, Record, Take
 from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, LOCKED, NOW
 
@@ -74,6 +74,8 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
         is_dropped = answer in {core.Refused.NOT_NEEDED, core.Refused.ERASED}
         if is_dropped and ((claimed.due_at, claimed.waiting_for) != (None, None) or again is not changed):
             return f"{name} is dropped, and still waits for an attempt, or is dropped twice"
+        if answer is core.Refused.BUSY and not _may_wait(record, delivery):
+            return f"{name} waits for nothing"
         if not isinstance(answer, core.Claim):
             continue
         if not _delivery(after, name).holds("new"):
@@ -83,6 +85,18 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
         if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
             return f"a claim of {name} leaves its times as they were"
     return None
+
+
+def _may_wait(record: Record, delivery: Delivery) -> bool:
+    """Whether an attempt at the delivery may have to wait: for its lock, or for another delivery."""
+    if delivery.locked_until or delivery.kind not in {Kind.OWN, Kind.FALLBACK}:
+        return True
+    if delivery.kind is Kind.OWN:
+        return delivery.final is not None
+    return any(
+        each.kind in {Kind.RESEND, Kind.ESCALATION} or (each.final is Outcome.FAILED and each.locked_until)
+        for each in record.deliveries
+    )
 
 
 def _broken_by_sent(record: Record, delivery: Delivery, core: Memory) -> str | None:
@@ -140,6 +154,11 @@ def _broken_by_publication(record: Record, delivery: Delivery, core: Memory) -> 
     others = [each for each in core.publish(record, name, now=NOW).deliveries if each.name != name]
     if others != [each for each in record.deliveries if each.name != name]:
         return f"the publication of {name} changes another delivery"
+    for entry in record.outbox:
+        left = tuple(each for each in record.outbox if each != entry)
+        expected = replace(core.queued(record, (entry.delivery,), now=NOW), outbox=left)
+        if core.published(record, (entry,), now=NOW) != expected:
+            return f"{entry.delivery} is published, and its attempt is not due, or it is still in the outbox"
     _, answer = core.claim(record, name, "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
     comes = delivery.final is None and not delivery.is_under_way and answer is not core.Refused.NOT_NEEDED
     for due in (None, NOW - 1, NOW + 1):

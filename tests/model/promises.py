@@ -58,10 +58,12 @@ def _broken_by_final_statuses(before: Record, after: Record) -> str | None:
 
 
 def _broken_by_claims(before: Record, step: str) -> str | None:
-    """Check that no redrive is claimed while a resend to the same channel may make it unnecessary."""
+    """Check that no redrive is claimed if its channel was reached, or while a resend there may make it unnecessary."""
     for delivery in before.deliveries:
         is_claimed = delivery.kind is Kind.OWN and _final(delivery) and step.endswith(f"claims {delivery.name}")
-        same = (each for each in before.deliveries if each.destination == delivery.destination)
+        same = [each for each in before.deliveries if each.destination == delivery.destination]
+        if is_claimed and any(map(_arrived, same)):
+            return f"a redrive of {delivery.name} is claimed although its channel was reached"
         if is_claimed and any(each.kind is Kind.RESEND and not _final(each) for each in same):
             return f"a redrive of {delivery.name} is claimed although a resend is on its way"
     return None
