@@ -145,7 +145,7 @@ def retry(stack: Stack, of: Source, unread: Unread) -> Iterator[Processed]:
             "the reconciler could not publish everything: see OldestUnpublishedAge and UnreadableItems in "
             "docs/operations.md, then retry"
         )
-    later = "it arrived after this command had started: run the command again"
+    later = "the command had not read it before the reconciler ran: run the command again"
     return _processed(stack, of, unread, lambda failed: None if failed.dead_letter.message_id in ids else later)
 
 

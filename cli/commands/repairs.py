@@ -171,7 +171,10 @@ def discard(context: typer.Context, of: OneOf, yes: Yes = False, json: Json = Fa
 
 def _note_unread(unread: Unread) -> None:
     if unread.beyond:
-        render.note(f"There are about {unread.beyond} more failed events: retry or discard some of these first.")
+        render.note(
+            f"There are about {unread.beyond} more failed events. A command reads at most {failures_.MAX_READ} of a "
+            "queue: retry or discard some, then run the command again."
+        )
     if unread.hidden:
         render.note(
             f"Another reader holds about {unread.hidden} more failed events, so they can't be read now. "
@@ -181,9 +184,10 @@ def _note_unread(unread: Unread) -> None:
 
 def _print_results(dealt: list[failures_.Processed], unread: Unread, done: str, *, json: bool) -> None:
     problems = [f"{each.failed.dead_letter.message_id}: {each.problem}" for each in dealt if each.problem]
+    # `counted` exits if there is a problem.
+    _note_unread(unread)
     render.counted(done, len(dealt) - len(problems), problems, "failed", json=json)
     if unread.hidden or unread.beyond:
-        _note_unread(unread)
         raise typer.Exit(1)
 
 

@@ -99,6 +99,18 @@ def test_failed_events_that_another_reader_holds_are_not_reported_as_absent(
         assert (dealt.exit_code, "Another reader holds" in dealt.stderr) == (1, True), dealt.output
 
 
+def test_the_retry_command_says_which_events_it_could_not_read_although_one_that_it_read_fails(
+    operator: Operator, deployed: dict[str, str]
+) -> None:
+    url = deployed[FEEDBACK[0]]
+    send_message(operator, url, failed_event({}))
+    operator.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)
+    send_message(operator, url, "{}")
+    retried = operator.run("failures", "retry", "email_feedback", "--json")
+    assert (retried.exit_code, json.loads(retried.stdout)["retried"]) == (1, 0), retried.output
+    assert "Another reader holds about 1 more" in retried.stderr
+
+
 def test_the_failures_commands_say_if_the_queue_contains_more_events_than_they_read(
     operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from assistance.platform.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
 CHANGED_SECONDS: Final = 10
-"""How often at most `changed` reads a secret."""
+"""Minimum time between two calls of `changed` that read the same secret."""
 _CHANGED: Final = "changed"
 Value = TypeVar("Value")
 
@@ -40,10 +40,10 @@ def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: b
 
 
 def changed(arn: str, read: Callable[[str], Value], *, unavailable: str) -> Value | None:
-    """Get a secret that does not fit a signature anew, since an operator may have changed it. Raises as `secret`.
+    """Read a secret again because it does not fit a signature: an operator may have changed it. Raises as `secret`.
 
-    Returns None if this was done less than `CHANGED_SECONDS` ago. So callers without a valid signature can't make us call
-    Secrets Manager again and again.
+    Returns None if this function read it less than `CHANGED_SECONDS` ago. Otherwise, callers without a valid signature
+    could make us call Secrets Manager again and again.
     """
     if secrets().has_not_expired_in_cache((arn, _CHANGED)):
         return None
