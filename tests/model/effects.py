@@ -7,7 +7,8 @@ the record. They also apply events that can't happen in the model.
 from dataclasses import replace
 from typing import Any
 
-from assistance.domain.record import MAX_TAKES, Attempt, Delivery, Entry, Kind, Outcome, Record, Take
+from assistance.domain.record import MAX_TAKES, Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor, Take
+from assistance.domain.transitions import FALLBACK
 from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, LOCKED, NOW
 
@@ -23,7 +24,9 @@ def broken_by_effects(record: Record, core: Memory) -> str | None:
         wrong = (
             wrong
             or _broken_by_claim(record, delivery, core)
+            or _broken_by_waiting(record, delivery, core)
             or _broken_by_sent(_with(record, waiting), waiting, core)
+            or _broken_by_put_offs(_with(record, waiting), waiting, core)
             or _broken_by_failures(_with(record, waiting), waiting, core)
             or _broken_by_publication(record, delivery, core)
         )
@@ -74,8 +77,6 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
         is_dropped = answer in {core.Refused.NOT_NEEDED, core.Refused.ERASED}
         if is_dropped and ((claimed.due_at, claimed.waiting_for) != (None, None) or again is not changed):
             return f"{name} is dropped, and still waits for an attempt, or is dropped twice"
-        if answer is core.Refused.BUSY and not _may_wait(record, delivery):
-            return f"{name} waits for nothing"
         if not isinstance(answer, core.Claim):
             continue
         if not _delivery(after, name).holds("new"):
@@ -84,6 +85,18 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
             return f"a claim of {name} is wrong about whether its attempts are used up"
         if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
             return f"a claim of {name} leaves its times as they were"
+    return None
+
+
+def _broken_by_waiting(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check that the delivery waits for a resend on its channel if it is the fallback, and not without a reason."""
+    how = {"now": NOW, "until": LOCKED, "limit": ATTEMPTS}
+    if core.claim(record, delivery.name, "new", **how)[1] is core.Refused.BUSY and not _may_wait(record, delivery):
+        return f"{delivery.name} waits for nothing"
+    resent = Delivery("resend-8", delivery.destination, Kind.RESEND)
+    _, answer = core.claim(replace(record, deliveries=(*record.deliveries, resent)), delivery.name, "new", **how)
+    if delivery.kind is Kind.FALLBACK and isinstance(answer, core.Claim):
+        return "the fallback does not wait for a resend on its channel"
     return None
 
 
@@ -119,27 +132,41 @@ def _broken_by_sent(record: Record, delivery: Delivery, core: Memory) -> str | N
     return None
 
 
+def _broken_by_put_offs(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check what the record says after a rate limit has put off the attempt under way, and then another."""
+    name, together = delivery.name, replace(delivery, alone=False)
+    for before, given in ((delivery, {}), (together, {}), (together, {"alone": True})):
+        if not delivery.is_under_way:
+            continue
+        attempt = delivery.attempts[-1].id
+        off = core.put_off(_with(record, before), name, attempt, "limit", now=NOW, due=DUE, **given)
+        waits = replace(before, attempts=delivery.attempts[:-1], locked_until=0, due_at=DUE, waiting_for="limit")
+        waits = replace(waits, put_off_at=NOW, alone=before.alone or bool(given))
+        claimed = replace(waits, attempts=delivery.attempts, locked_until=LOCKED, due_at=None, waiting_for=None)
+        again = core.put_off(_with(record, claimed), name, attempt, "limit", now=NOW + 1, due=DUE, **given)
+        if _delivery(off, name) != waits or _delivery(again, name) != waits:
+            return f"{name} does not wait as its worker said, or not since it was first put off"
+    return None
+
+
 def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str | None:
     """Check what the record says after the last attempt did not succeed, or its message became a dead letter."""
-    name, last = delivery.name, delivery.attempts[-1] if delivery.attempts else None
+    name, code = delivery.name, "down"
     failure: dict[str, Any] = {"now": NOW, "in_doubt": False, "settles": LOCKED}
-    if last and delivery.is_under_way:
-        together = replace(delivery, alone=False)
-        for before, given in ((delivery, {}), (together, {}), (together, {"alone": True})):
-            off = core.put_off(_with(record, before), name, last.id, "limit", now=NOW, due=DUE, **given)
-            waits = replace(before, attempts=delivery.attempts[:-1], locked_until=0, due_at=DUE, waiting_for="limit")
-            waits = replace(waits, put_off_at=NOW, alone=before.alone or bool(given))
-            claimed = replace(waits, attempts=delivery.attempts, locked_until=LOCKED, due_at=None, waiting_for=None)
-            again = core.put_off(_with(record, claimed), name, last.id, "limit", now=NOW + 1, due=DUE, **given)
-            if _delivery(off, name) != waits or _delivery(again, name) != waits:
-                return f"{name} does not wait as its worker said, or not since it was first put off"
-        later = _delivery(core.retry_later(record, name, last.id, "down", due=DUE, **failure), name)
-        over = _delivery(core.gave_up(record, name, last.id, "down", **failure), name)
-        for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, over)):
-            if after.attempts[-1] != replace(last, outcome=outcome, error="down", ended_at=NOW):
+    for last in delivery.attempts[-1:] if delivery.is_under_way else ():
+        over = core.gave_up(record, name, last.id, code, **failure)
+        later = _delivery(core.retry_later(record, name, last.id, code, due=DUE, **failure), name)
+        for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, _delivery(over, name))):
+            if after.attempts[-1] != replace(last, outcome=outcome, error=code, ended_at=NOW):
                 return f"the attempt that failed to send {name} does not read {outcome}"
+            if after.locked_until != (LOCKED if after.doubts else 0):
+                return f"the next attempt of {name} waits too long, or not until its message has arrived"
         if later.due_at != DUE:
             return f"the next attempt of {name} is due at {later.due_at}, not at {DUE}"
+        fallback = over.delivery(FALLBACK)
+        is_new = fallback and delivery.kind is Kind.OWN and fallback != record.delivery(FALLBACK)
+        if is_new and fallback.cause != StandsInFor(delivery.destination, code):
+            return f"the fallback says {fallback.cause}, not that {name} has failed"
     dead = core.dead_lettered(record, name, "letter", "dead", now=NOW)
     found = _delivery(dead, name)
     expected = Attempt("letter", NOW, Outcome.FAILED, error="dead", ended_at=NOW, found=True)
@@ -184,6 +211,9 @@ def _broken_by_reports(record: Record, core: Memory) -> str | None:
             attempt = returned.sent_as(result)[1]
             if returned is not record and (attempt.error, attempt.returned_at) != ("bounce", NOW):
                 return f"the record does not say why a mail of {delivery.name} came back"
+            others = [each for each in _delivery(returned, delivery.name).attempts if each.result != result]
+            if others != [each for each in delivery.attempts if each.result != result]:
+                return f"a mail of {delivery.name} came back, and another attempt has changed"
             for at in (5, 4, 6):
                 before, after = after, core.confirmed(after, result, at=at)
                 times.append(after.sent_as(result)[1].confirmed_at)
@@ -201,6 +231,10 @@ def _broken_by_operators(record: Record, core: Memory) -> str | None:
         return "a resend that the SDK repeats changes the record again"
     if after is not None and not after.watched:
         return "the reconciler does not look at a resend"
+    to_humans = [each for each in record.deliveries if each.kind is not Kind.CALLBACK]
+    may_be_erased = not record.unfinished and not any(each.locked_until for each in to_humans)
+    if may_be_erased and core.erase(record, now=NOW) is None:
+        return "an operator can't erase the request although no message of it is on its way"
     watched = core.watch(record)
     if watched.watched is not (record.watched or bool(record.unfinished)):
         return "the reconciler does not look at an unfinished request, or at a finished one"

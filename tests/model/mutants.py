@@ -19,7 +19,7 @@ from assistance.domain import record, takes, transitions
 from tests.model.core import core_of
 from tests.model.mistakes import changed
 from tests.model.walk import walk
-from tests.model.worlds import SMALL
+from tests.model.worlds import EFFECTS, SMALL
 from tests.unit import test_record, test_takes, test_transitions
 
 _OPPOSITE: Final = {
@@ -133,7 +133,7 @@ def _failing_world(core: ModuleType) -> str | None:
     """The name of the first small world in which the functions of `core` break a promise; None if there is none."""
     for name, start in SMALL.items():
         try:
-            found = walk(start, core=core, most=200_000, effects=True)
+            found = walk(start, core=core, most=200_000, effects=EFFECTS)
         except Exception:  # noqa: BLE001 # a function that can't run is noticed
             return name
         if found.wrong or not found.complete:

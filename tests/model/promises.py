@@ -111,8 +111,9 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
             return f"{delivery.name} is wanted again, and has not all its attempts"
         if earlier and _counts_an_earlier_refusal(delivery):
             return f"{delivery.name} is wanted again, and still waits because of an earlier rate limit"
-        if isinstance(delivery.cause, StandsInFor) and not _is_unreached(after, delivery.cause.channel):
-            return f"{delivery.name} stands in for {delivery.cause.channel}, which has not failed"
+        match delivery.cause:
+            case StandsInFor(channel, error) if error is None or not _is_unreached(after, channel):
+                return f"{delivery.name} stands in for {channel}, which has not failed, or it does not say why"
     return None
 
 

@@ -259,6 +259,8 @@ def _takes(world: World, core: Memory) -> Iterator[Step]:
     if world.release and world.record.taken:
         id_ = world.record.taken.id
         after = world._replace(record=_released(world, id_, core), release=world.release - 1)
+        if after.record.taken == world.record.taken:
+            raise Violation(f"{id_} releases it, and still has it")
         yield f"{id_} releases it", after
         if world.fault:
             lost = after._replace(repeats=_plus(world.repeats, ("release", id_)), fault=world.fault - 1)

@@ -7,24 +7,24 @@ import pytest
 from tests.conftest import STATES
 from tests.model.walk import walk
 from tests.model.world import World
-from tests.model.worlds import LARGE, SMALL
+from tests.model.worlds import EFFECTS, LARGE, SMALL
 
 
 @pytest.mark.parametrize("start", SMALL.values(), ids=SMALL)
 def test_every_invariant_holds_in_every_state_of_a_small_model(
     start: World, record_property: Callable[[str, object], None]
 ) -> None:
-    every_promise_holds(start, record_property, effects=True)
+    every_promise_holds(start, record_property, effects=EFFECTS)
 
 
 @pytest.mark.parametrize("start", LARGE.values(), ids=LARGE)
 def test_every_invariant_holds_in_every_state_of_a_large_model(
     start: World, record_property: Callable[[str, object], None]
 ) -> None:
-    every_promise_holds(start, record_property, effects=False)
+    every_promise_holds(start, record_property, effects=0)
 
 
-def every_promise_holds(start: World, record_property: Callable[[str, object], None], *, effects: bool) -> None:
+def every_promise_holds(start: World, record_property: Callable[[str, object], None], *, effects: int) -> None:
     found = walk(start, effects=effects)
     record_property(STATES, found.states)
     assert not found.wrong, str(found)

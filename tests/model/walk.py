@@ -52,13 +52,13 @@ def walk(
     most: int = 5_000_000,
     key: Callable[[World], Hashable] = key_of,
     report_progress: Progress = lambda *_: None,
-    effects: bool = False,
+    effects: int = 0,
 ) -> Walk:
     """Visit every state that this world can reach, but `most` states at most.
 
     Check that every state keeps every invariant, and that a finished state can be reached from every state. States with
-    the same `key` count as one, and so do states in which two workers have each other's ids. `effects`: also check
-    what each event records, as `effects.py` describes.
+    the same `key` count as one, and so do states in which two workers have each other's ids. `effects`: in how many
+    states at most to check what each event records, as `effects.py` describes.
     """
     # The model checker keeps every state that it finds, so there is no garbage to collect.
     gc.disable()
@@ -104,7 +104,7 @@ class _Found:
         return Walk(len(self.by_step), len(self.sources), path, complete)
 
 
-def _walk(start: World, memory: Memory, found: _Found, most: int, report_progress: Progress, *, effects: bool) -> Walk:
+def _walk(start: World, memory: Memory, found: _Found, most: int, report_progress: Progress, *, effects: int) -> Walk:
     states, finished = deque([canonical(start, memory)]), array("q")
     wrong_step, ended = memory.once_per_pair(broken_by_step), memory.once(has_ended)
     effect = memory.once(broken_by_effects)
@@ -123,7 +123,7 @@ def _walk(start: World, memory: Memory, found: _Found, most: int, report_progres
                 found.sources.append(number)
                 found.targets.append(known)
                 wrong = wrong_step(world.record, after.record, step) or (new and broken(then, memory))
-                if wrong := wrong or (new and effects and effect(then.record, memory)):
+                if wrong := wrong or (new and known < effects and effect(then.record, memory)):
                     return found.ended(number, step, f"BROKEN: {wrong}")
                 if new:
                     states.append(then)

@@ -69,6 +69,9 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
     }
 )
 
+EFFECTS: Final = 1_000
+"""In how many states of a small world the tests check what each event records: these checks take long."""
+
 LARGE: Final[Mapping[str, World]] = MappingProxyType(
     {
         "two faults": world("slack", fallback="email", calls_back=True, fault=2, crash=1, redrive=1),
