@@ -35,7 +35,7 @@ _TIME_FOR_A_BATCH: Final = timedelta(seconds=5)
 """Time to reserve for one batch before the visibility timeout of its messages ends. After the timeout, another reader
 may receive a dead letter, and then our receipt handle no longer deletes it."""
 ID_PREFIX_LENGTH: Final = 8
-"""Minimum number of leading characters with which an operator may name a message."""
+"""Minimum number of leading characters of its id with which an operator may name a request or a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def process(stack: Stack, queue: DeadLetterQueue, ids: frozenset[str] | None, ac
     """
     sqs, seen = stack.sqs(), set[str]()
     budget = dead_letters.depth(sqs, queue.url).total if ids is None else len(ids)
-    # If nearly all dead letters of the queue are named, any that we read will do.
+    # So many ids belong to a large part of the queue: then we read only as many dead letters as we can process at once.
     limit = MAX_HELD if ids is None or len(ids) >= MAX_HELD else MAX_READ
     while len(seen) < budget:
         with dead_letters.reading(sqs, queue.url, limit=limit) as letters:

@@ -59,7 +59,7 @@ def list_(context: typer.Context, channel: OneChannel = None, json: Json = False
 @app.command(epilog="Example: assistance --local dead-letters show 2f9d41c0")
 def show(
     context: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a request, or of a message.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a request or a message, or its beginning.")],
     with_description: WithDescription = False,
     json: Json = False,
 ) -> None:
@@ -94,7 +94,7 @@ def redrive(
     """Send dead letters to their channel's queue again: those named by ID, or --all.
 
     If that channel or the fallback has delivered the request meanwhile, the consumer does not send it again.
-    Unreadable dead letters stay, and those of expired requests, which no consumer would send.
+    Unreadable dead letters stay. Those of expired requests stay too, because no consumer would send them.
     """
     stack = stack_of(context)
     chosen = _chosen(stack, ids, channel, all_=all_)
@@ -148,8 +148,8 @@ def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, 
         task = progress.add_task("Working", total=len(chosen))
         for queue in dict.fromkeys(letter.queue for letter in chosen):
             here = frozenset(letter.id for letter in chosen if letter.queue == queue)
-            # In a longer queue, not every dead letter has been read: `None` processes all of the queue. Otherwise, a
-            # dead letter that has arrived since is left alone, because nobody has seen it.
+            # The command has read only a part of a longer queue: there, `None` processes all dead letters. In a shorter
+            # queue, those that have arrived since stay, because nobody has seen them.
             ids = None if all_ and len(here) >= dead_letter_queues.MAX_READ else here
             for outcome in dead_letter_queues.process(stack, queue, ids, act):
                 met.add(outcome.dead_letter.id)

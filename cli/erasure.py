@@ -14,7 +14,7 @@ from cli.stack import Stack
 _REACH: Final = (
     "the messages in Slack and Teams, and the mails: delete them there, by the ids above if any are listed",
     "the table's backups: point-in-time recovery keeps 35 days at most; after a restore, erase the request again",
-    "a channel's queue, if a dead letter was redriven: the consumer drops the message, or SQS deletes it in four days",
+    "a channel's queue after a redrive: the consumer drops the message, or SQS deletes it within four days",
     "the table's stream: DynamoDB deletes its records after 24 hours",
     "failed events from SES, with the mails' subjects: the queues of EmailFeedbackFailures keep them 14 days at most",
     "the records of the bot and of its chat platform",

@@ -123,7 +123,7 @@ def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
     """Read these requests' records, by the request's id, with eventually consistent reads, which cost half.
 
     The result may lack the newest records. It lacks unreadable ones, those of an earlier request with the same id, and
-    those that have not ended: after a rollback, version 1 may have delivered these since.
+    those of requests that have not ended: after a rollback, version 1 may have delivered such a request.
     """
     accepted_at = {each.id: ms_of(each.created_at) for each in listed}
     found: dict[str, Record] = {}

@@ -52,10 +52,10 @@ def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | Non
         passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS
         raise Failure(f"the API answered {error.code}: {_detail(error)}{f'; {repeat}' if passes else ''}") from error
     except (OSError, HTTPException, ValueError) as error:
-        # Perhaps a proxy has answered, or cut the answer off.
+        # A proxy may have answered, or cut the answer off.
         raise Failure(f"no answer from the API ({type(error).__name__}): {repeat}") from error
     if not isinstance(answered, dict):
-        raise Failure(f"no answer from the API (it is no JSON object): {repeat}")
+        raise Failure(f"no answer from the API (the text is no JSON object): {repeat}")
     return answered
 
 
@@ -67,7 +67,7 @@ def _detail(error: HTTPError) -> str:
         ]
         return "; ".join(wrong) or str(problem["detail"]).rstrip(".")
     except (AttributeError, LookupError, OSError, HTTPException, TypeError, ValueError):
-        # The answer is not the API's own.
+        # Another server, such as a proxy, has answered.
         return "no reason given"
 
 

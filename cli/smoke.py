@@ -106,5 +106,5 @@ def _take(stack: Stack, request_id: str) -> str | None:
     except Failure:
         return None
     except (TableUnavailable, Unreadable) as error:
-        return f"not taken ({error})"
+        return f"test request not taken, so the fallback may get it too ({error})"
     return None

@@ -93,7 +93,7 @@ The consumers and the reconciler record these codes themselves:
 | `unknown_version` | the consumer can't read the message, because a later version of the stack wrote it |
 | `unexpected_answer`, `unexpected_error` | [unforeseen](troubleshooting.md#unhandled) |
 | `dead_lettered`, or an `ErrorCode` of SNS | SQS itself moved the message, or SNS could not deliver it |
-| `channel_not_deployed` | the channel of a fallback, resend or escalation has been removed from the stack |
+| `channel_not_deployed` | somebody has removed the channel of a fallback, resend or escalation from the stack |
 """
 
 

@@ -14,9 +14,9 @@ app = typer.Typer()
 
 
 def _name(text: str) -> str:
-    """Parse a person's name. Raises `typer.BadParameter` if a reader would see nothing."""
+    """Parse a person's name. Raises `typer.BadParameter` if it has no visible character."""
     if is_blank(text):
-        raise typer.BadParameter("the name must hold a visible character")
+        raise typer.BadParameter("the name must contain a visible character")
     return text.strip()
 
 

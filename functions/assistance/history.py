@@ -123,13 +123,13 @@ def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoi
 
 
 def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
-    """The delivery, in the form that is shown. `dropped`: True if it is not needed any more: no attempt follows."""
+    """The delivery, in the form that is shown. `dropped`: nobody needs it any more, so no attempt follows."""
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
     taken = [attempt for attempt in attempts if attempt.outcome is Outcome.DELIVERED]
     errors = [attempt.error for attempt in attempts if attempt.error]
     under_way = attempts[-1] if delivery.is_under_way else None
     entries = [entry for attempt in attempts for entry in _entries(attempt, under_way=attempt is under_way)]
-    # The record has the attempt that delivered at the end, even if a later one had begun before its answer came.
+    # The record lists the attempt that delivered last, even if another one began before its answer came.
     timeline = sorted(entries, key=attrgetter("at"))
     waits = final is None and not under_way and not dropped
     return Delivery(

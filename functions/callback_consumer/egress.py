@@ -28,7 +28,7 @@ DEADLINE_SECONDS: Final = 10
 # How many of these seconds DNS, the connection and TLS may take. TCP repeats a lost SYN after one second, and again
 # after two more: https://www.rfc-editor.org/rfc/rfc6298#section-2.
 CONNECT_SECONDS: Final = 3
-# So many silent addresses of a host are tried at most.
+# If all addresses of a host are silent, the attempts at this many of them begin within `CONNECT_SECONDS`.
 _SILENT_ADDRESSES: Final = 3
 MAX_HEAD_BYTES: Final = 16_384
 # A complete status line.
@@ -115,7 +115,7 @@ class Egress:
     async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
         """Connect to the address (IP, port) that is the first to accept. `secure`: TLS arguments.
 
-        A silent address does not end the attempts at the others: each of them begins after a pause, or at once if an
+        A silent address does not hold up the others: the attempt at the next one begins after a pause, or at once if an
         attempt fails, as in https://www.rfc-editor.org/rfc/rfc8305#section-5.
         """
         left, running = list(addresses), set[asyncio.Task[_Connection]]()

@@ -63,10 +63,11 @@ def locate(run: Run, found: Open) -> None:
 
 
 def _give_up(run: Run, found: Open, name: str) -> None:
-    """Record a delivery as failed whose channel is no longer deployed, so that the request does not stay open.
+    """Record a delivery as failed because its channel is no longer deployed, so that the request does not stay open.
 
     If a redrive waited for such a fallback, SQS would delete the redriven message in the end, and nobody would get the
-    request. A delivery to the request's own channel is not given up: its request stays open, and raises an alarm.
+    request. The reconciler does not give up a delivery to one of the request's own channels: the request stays open,
+    and raises an alarm.
     """
     code, id_ = "channel_not_deployed", uuid.uuid4().hex
 

@@ -106,7 +106,7 @@ def code_of(error: SlackApiError) -> str | None:
 
 
 def may_blame_content(code: str | None) -> bool:
-    """Whether the content of a message may be the cause of this error, which is Slack's or an unforeseen one.
+    """Whether the content of a message may have caused this error.
 
     Slack documents `internal_error` for any error of its own, and it may return codes that it does not document.
     """

@@ -23,7 +23,7 @@ from slack_consumer.settings import settings
 from slack_consumer.slack import call
 
 SUSPICIOUS: Final = 2
-"""After so many errors that its content may have caused, a request is posted alone. One error may be Slack's own."""
+"""After this many errors that its content may have caused, a request is posted alone. Slack itself may cause one."""
 refused: Final[list[int]] = []
 """The sizes of the messages that Slack has refused as too long since this process started."""
 

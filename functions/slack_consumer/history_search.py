@@ -144,7 +144,7 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
 def _entry(shown: ShownRequest) -> dict[str, str]:
     """The entry that the metadata of a message had for this request, as `payload` makes it.
 
-    So an escalation is found in the message of the fallback, which shows the same request, and the other way round.
+    So the search finds an escalation in the fallback's message, which shows the same request, and the other way round.
     """
     resend = {"force": shown.delivery.removeprefix(RESEND)} if shown.delivery.startswith(RESEND) else {}
     return {"request_id": shown.request_id, **resend}

@@ -396,7 +396,7 @@ def test_discard_all_keeps_a_dead_letter_that_arrived_after_the_command_had_list
     assert [letter["request_id"] for letter in operator.json("dead-letters", "list")] == late
 
 
-def test_all_of_many_dead_letters_are_redriven_although_the_first_ones_stay_because_no_consumer_can_read_them(
+def test_redrive_all_sends_every_readable_dead_letter_although_the_first_ones_are_unreadable(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letter_queues, "MAX_HELD", 10)

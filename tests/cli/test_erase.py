@@ -70,7 +70,7 @@ def test_the_erase_command_names_the_queue_that_may_still_contain_a_redriven_mes
     erased = operator.json("erase", request_id, "--yes")
     [message] = operator.cloud.receive(Channel.SLACK)
     assert SECRETS[0] in message["body"]
-    assert any("redriven" in each for each in erased["out_of_reach"])
+    assert any("redrive" in each for each in erased["out_of_reach"])
 
 
 def test_an_erased_request_is_neither_redriven_nor_resent(operator: Operator) -> None:

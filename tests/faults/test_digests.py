@@ -99,7 +99,7 @@ def test_only_the_request_that_slack_refuses_fails_and_the_others_of_its_digest_
 
 @pytest.mark.usefixtures("draws")
 @pytest.mark.parametrize("error", ["internal_error", "fatal_error", "a_code_that_slack_does_not_document"])
-def test_a_request_for_which_slack_always_returns_an_error_of_its_own_does_not_make_its_digest_fail(
+def test_a_request_that_always_causes_an_error_inside_slack_does_not_fail_the_others_of_its_digest(
     system: World, error: str
 ) -> None:
     """The delay after an attempt in doubt is at least 30 seconds, so the requests of a digest come back together."""

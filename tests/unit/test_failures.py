@@ -54,7 +54,7 @@ def test_the_outcome_is_unknown_after_slack_errors_that_do_not_exclude_that_the_
     assert failure.in_doubt is in_doubt
 
 
-def test_only_an_error_of_slack_or_an_unforeseen_one_may_be_caused_by_the_content_of_a_message() -> None:
+def test_the_content_of_a_message_may_cause_only_an_error_inside_slack_or_an_unforeseen_one() -> None:
     may = {"fatal_error", "internal_error", "never_heard_of", "unexpected_error"}
     may_not = {"http_200", "http_503", "timeout", "connection_error", "unexpected_answer", "service_unavailable", None}
     assert {code for code in may | may_not if slack.may_blame_content(code)} == may

@@ -166,7 +166,7 @@ def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_
 def dead_lettered(record: Record, name: str, letter: str, code: str, *, now: int) -> Record:
     """Record an unfinished delivery as failed, because its message, with the id `letter`, is in a dead-letter queue.
 
-    Or because its channel is not deployed any more; `letter` is then a new id.
+    The reconciler also calls this if the channel is no longer deployed; `letter` is then a new id.
     """
     delivery = record.delivery(name)
     if delivery is None or delivery.final or delivery.is_locked(now):
