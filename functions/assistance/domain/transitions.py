@@ -334,9 +334,8 @@ def _ended(record: Record, now: int) -> Record:
     """Add a callback if the request has a final status, unless the bot wants none or was last told of this status."""
     if not record.calls_back or not record.has_ended:
         return record
-    told = [each.cause for each in record.callbacks if not isinstance(each.cause, Handled)]
-    last = told[-1].status if told and isinstance(told[-1], End) else None
-    if last is record.status:
+    told = [each.cause.status for each in record.callbacks if isinstance(each.cause, End)]
+    if told[-1:] == [record.status]:
         return record
     return tell(record, End(record.status, now), now)
 
