@@ -152,12 +152,13 @@ class _SlowTime:
     def spend(self, started: float, ended: float) -> None:
         """Subtract from `left` the time by which a slow call has delayed batches, except time already subtracted."""
         self._refill(ended)
-        if started >= self.until:
+        if started < self.until <= ended:
+            self.left -= max(0.0, self.since - started) + ended - self.until
+            self.since, self.until = min(self.since, started), ended
+        else:
+            # No call was made at the same time. If the call ended earlier than the last one, the clock was set back.
             self.left -= ended - started
             self.since, self.until = started, ended
-        else:
-            self.left -= max(0.0, self.since - started) + max(0.0, ended - self.until)
-            self.since, self.until = min(self.since, started), max(self.until, ended)
 
     def _refill(self, now: float) -> None:
         self.left = min(BURST_SECONDS, self.left + max(0.0, now - self.at) * SHARE)

@@ -363,3 +363,10 @@ def test_a_clock_that_is_set_back_does_not_lengthen_the_pause_of_a_callback_host
     assert instance.put_off_for(DARK) <= MAX_REST_SECONDS
     instance.wait(MAX_REST_SECONDS)
     assert instance.call(DARK) == "answered"
+
+
+def test_a_clock_that_is_set_back_does_not_count_as_time_that_slow_callback_hosts_took(instance: Instance) -> None:
+    assert instance.call("https://one.example.com/", 5) == "answered"
+    instance.wait(-3_600)
+    assert instance.call("https://two.example.com/", 5) == "answered"
+    assert instance.call("https://three.example.com/", 5) == "answered"
