@@ -46,16 +46,17 @@ def locate(run: Run, found: Open) -> None:
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
             channel = delivery.destination
-            if delivery.kind is not Kind.OWN and channel not in run.queues:
-                _give_up(run, found, delivery.name)
-                continue
+            give_up = delivery.kind is not Kind.OWN and channel not in run.queues
             if channel not in run.empty:
                 run.empty[channel] = _is_empty(run, channel)
-            publish_again = run.empty[channel] or _is_in_no_queue(run, found.record, delivery)
-            if publish_again and run.remaining_ms() > TIME_TO_REPORT_MS:
-                overdue.append(delivery.name)
+            repair = give_up or run.empty[channel] or _is_in_no_queue(run, found.record, delivery)
+            if repair and run.remaining_ms() > TIME_TO_REPORT_MS:
+                if give_up:
+                    _give_up(run, found, delivery.name)
+                else:
+                    overdue.append(delivery.name)
                 continue
-            report.complete = report.complete and not publish_again
+            report.complete = report.complete and not repair
         _count(run, found, delivery, location)
     if overdue:
         with run.skipping_unreadable(found.id):

@@ -9,6 +9,7 @@ import pytest
 from assistance.routing import Channel, Topic
 from assistance.store.requests import request_key
 from infra.retries import MAX_RECEIVES
+from reconciler import open_requests
 from tests.faults.fault_injection import Fault, Kind
 from tests.faults.test_failures_of_other_designs import break_at, published, send_again
 from tests.faults.world import World
@@ -311,6 +312,10 @@ def test_a_resend_whose_channel_is_no_longer_deployed_does_not_stay_open(
     removed_channel(monkeypatch, FALLBACK)
     system.aws.purge(FALLBACK)
     system.advance(1_000)
+    with patch.object(open_requests, "TIME_TO_REPORT_MS", 1_000_000):
+        hurried = system.reconcile()
+    assert hurried
+    assert not hurried["ledger"]["complete"], "the sweep had no time left"
     system.reconcile()
     system.advance(60)
     found = system.reconcile()
