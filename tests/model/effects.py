@@ -29,6 +29,7 @@ def broken_by_effects(record: Record, core: Memory) -> str | None:
             or _broken_by_put_offs(_with(record, waiting), waiting, core)
             or _broken_by_failures(_with(record, waiting), waiting, core)
             or _broken_by_publication(record, delivery, core)
+            or _broken_by_takes(record, delivery, core)
         )
     return wrong or _broken_by_reports(record, core) or _broken_by_operators(record, core)
 
@@ -199,6 +200,26 @@ def _broken_by_publication(record: Record, delivery: Delivery, core: Memory) -> 
     is_expected = [core.is_expected(replace(delivery, due_at=NOW), at + late) for late in (0, 900_000 - 1, 900_000)]
     if is_expected != [delivery.locked_until > 0 or not delivery.is_under_way] * 2 + [False]:
         return f"the message of {name} is expected too long, or not long enough"
+    return None
+
+
+def _broken_by_takes(record: Record, delivery: Delivery, core: Memory) -> str | None:
+    """Check what the record says after somebody used the delivery's message to take the request."""
+    how = {"by": "Anna", "via": "slack", "now": NOW}
+    after, _ = core.take(record, "press", delivery=delivery.name, result="message", **how)
+    attempts, open_doubts = _delivery(after, delivery.name).attempts, []
+    if attempts != delivery.attempts:
+        open_doubts = [each.id for each in delivery.doubts if each.outcome is not Outcome.FAILED]
+        arrived = next((each for each in attempts if each not in delivery.attempts), Attempt("none", 0))
+        if (arrived.id, arrived.found) != ((open_doubts or ["press"])[-1], not open_doubts):
+            return f"a human has used the message of {delivery.name}, and the record says so of a wrong attempt"
+    for published in (False, True):
+        given = {"published": True} if published else {}
+        taken, _ = core.take(record, "press", **how, **given)
+        events = [taken] if record.taken is None else [core.release(record, record.taken.id, **how, **given)]
+        told = [event.callbacks[-1].cause.status for event in events if event.callbacks and record.calls_back]
+        if any(status is not record.status_shown(published=published) for status in told):
+            return "the bot is told another status than people see"
     return None
 
 
