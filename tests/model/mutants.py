@@ -114,7 +114,7 @@ def _put(tree: ast.AST, target: ast.AST, new: ast.AST) -> None:
 
 
 class Noticed(NamedTuple):
-    """A mutant, the unit test that detects it, and the world in which the model checker does. None: none does."""
+    """A mutant, the unit test that detects it, and the world in which the model checker detects it, or None."""
 
     mutant: str
     test: str | None

@@ -53,7 +53,7 @@ def _broken_by_final_statuses(before: Record, after: Record) -> str | None:
         if has_changed and later.final_at != NOW:
             return f"{delivery.name} has its final status since {later.final_at}, not since now"
         if has_changed and _counts_an_earlier_refusal(later):
-            return f"{delivery.name} has its final status, and still waits because of an earlier rate limit"
+            return f"{delivery.name} has its final status, but still waits because of an earlier rate limit"
     return None
 
 
@@ -246,7 +246,7 @@ def _broken_by_fallback_again(before: Record, after: Record, step: str) -> str |
     escalation = after.delivery(ESCALATION)
     is_wanted_again = not _wants_escalation(before) and _wants_escalation(after)
     if escalation and not _final(escalation) and is_wanted_again and ESCALATION not in new:
-        return "the escalation is needed again, and is not sent"
+        return "the escalation is needed again, but is not sent"
     was_wanted = before.delivery(ESCALATION) and _wants_escalation(before)
     if was_wanted and ESCALATION in new and not step.endswith("lost"):
         return "the escalation is sent again although it was needed before"
@@ -332,7 +332,7 @@ def _wants_escalation(record: Record) -> bool:
 
 
 def _broken_by_escalation(record: Record, core: Memory) -> str | None:
-    """Check that the next sweep escalates a request exactly if nobody has taken it in time, and no earlier sweep."""
+    """Check that a sweep escalates a request if nobody has taken it in time, and only then."""
     if record.escalate_at is None or record.delivery(ESCALATION):
         return None
     if core.escalate(record, now=record.escalate_at - 1) is not record:
@@ -371,7 +371,7 @@ def _broken_by_attempts(delivery: Delivery) -> str | None:
     if delivery.waiting_for and delivery.is_under_way:
         return f"{delivery.name} waits for an attempt although one is under way"
     if delivery.final_at and not _final(delivery):
-        return f"{delivery.name} has a time of a final status, and no final status"
+        return f"{delivery.name} has the time of a final status, but no final status"
     return None
 
 

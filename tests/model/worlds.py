@@ -70,7 +70,7 @@ SMALL: Final[Mapping[str, World]] = MappingProxyType(
 )
 
 EFFECTS: Final = 1_000
-"""In how many states of a small world the tests check what each event records: these checks take long."""
+"""In how many states of a small world the tests check what each event records. More would take too long."""
 
 LARGE: Final[Mapping[str, World]] = MappingProxyType(
     {
