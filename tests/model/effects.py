@@ -1,7 +1,7 @@
 """What each event must record, in every state of a record.
 
-The model drops times, error codes and the like, which no event compares. So these checks first put such values into
-the record. They also apply events that can't happen in the model.
+The model drops values that no event compares, such as times and error codes. So these checks first put such values
+into the record. They also apply events that can't happen in the model.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ DUE = 5
 
 
 def broken_by_effects(record: Record, core: Memory) -> str | None:
-    """The event that records something wrong, or None."""
+    """What an event fails to record or records wrongly, as a sentence. None if every event records what it must."""
     wrong = _broken_by_unknown_names(record, core) or _broken_by_new_requests(record, core)
     for delivery in () if wrong else record.deliveries:
         waiting = replace(delivery, due_at=1, waiting_for="rate limit", alone=True)
@@ -58,11 +58,11 @@ def _broken_by_unknown_names(record: Record, core: Memory) -> str | None:
 def _broken_by_new_requests(record: Record, core: Memory) -> str | None:
     expired = replace(record, created_at=record.created_at - 1, version=7)
     if core.same_request(record, expired) is not None or core.same_request(expired, record).version != 7:
-        return "an expired request with the same id is taken for this one"
+        return "an event takes an expired request with the same id for this one"
     new = replace(record, deliveries=())
     first, without = core.first(new), core.first(replace(new, fallback=record.channels[0]))
     if tuple(each.name for each in first.deliveries) != record.channels or first.fallback != record.fallback:
-        return "a new request has not exactly the deliveries and the fallback of its route"
+        return "a new request has other deliveries, or another fallback, than its route names"
     return "a new request has one of its own channels as a fallback" if without.fallback is not None else None
 
 
@@ -83,7 +83,7 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
         if not _delivery(after, name).holds("new"):
             return f"a worker that has claimed {name} does not hold the claim"
         if answer.exhausted is not (died and delivery.attempts_used >= limit):
-            return f"a claim of {name} is wrong about whether its attempts are used up"
+            return f"a claim of {name} says wrongly whether its attempts are used up"
         if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
             return f"a claim of {name} leaves its times as they were"
     return None
@@ -123,9 +123,9 @@ def _broken_by_sent(record: Record, delivery: Delivery, core: Memory) -> str | N
             continue
         now, is_over = _delivery(after, delivery.name), delivery.is_under_way
         if now.attempts[-1] != Attempt(last.id, last.at, Outcome.DELIVERED, last.place, ended_at=NOW, result="message"):
-            return f"the attempt that delivered {delivery.name} does not read delivered"
+            return f"the attempt that delivered {delivery.name} has another outcome, or wrong times"
         if (now.due_at, now.waiting_for, now.alone) != (None, None, False):
-            return f"{delivery.name} is delivered, and still waits for an attempt"
+            return f"{delivery.name} is delivered, but still waits for an attempt"
         if now.locked_until != (0 if is_over else delivery.locked_until):
             return f"{delivery.name} is delivered, and its lock is wrong"
         if after.watched is not (record.watched or record.escalate_at is not None):
@@ -159,7 +159,7 @@ def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str
         later = _delivery(core.retry_later(record, name, last.id, code, due=DUE, **failure), name)
         for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, _delivery(over, name))):
             if after.attempts[-1] != replace(last, outcome=outcome, error=code, ended_at=NOW):
-                return f"the attempt that failed to send {name} does not read {outcome}"
+                return f"the attempt that failed to send {name} is not {outcome}, or has a wrong error or time"
             if after.locked_until != (LOCKED if after.doubts else 0):
                 return f"the next attempt of {name} waits too long, or not until its message has arrived"
         if later.due_at != DUE:
@@ -172,7 +172,7 @@ def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str
     found = _delivery(dead, name)
     expected = Attempt("letter", NOW, Outcome.FAILED, error="dead", ended_at=NOW, found=True)
     if dead is not record and (found.attempts[-1], found.due_at, found.waiting_for) != (expected, None, None):
-        return f"{name} has a dead letter, and does not read failed, or still waits for an attempt"
+        return f"{name} has a dead letter, but has not failed, or still waits for an attempt"
     return None
 
 
@@ -186,7 +186,7 @@ def _broken_by_publication(record: Record, delivery: Delivery, core: Memory) -> 
         left = tuple(each for each in record.outbox if each != entry)
         expected = replace(core.queued(record, (entry.delivery,), now=NOW), outbox=left)
         if core.published(record, (entry,), now=NOW) != expected:
-            return f"{entry.delivery} is published, and its attempt is not due, or it is still in the outbox"
+            return f"{entry.delivery} is published, but its attempt is not due, or it is still in the outbox"
     _, answer = core.claim(record, name, "new", now=NOW, until=LOCKED, limit=ATTEMPTS)
     comes = delivery.final is None and not delivery.is_under_way and answer is not core.Refused.NOT_NEEDED
     for due in (None, NOW - 1, NOW + 1):
@@ -260,7 +260,7 @@ def _broken_by_operators(record: Record, core: Memory) -> str | None:
     if watched.watched is not (record.watched or bool(record.unfinished)):
         return "the reconciler does not look at an unfinished request, or at a finished one"
     if watched is not record and record.watched:
-        return "the reconciler is told twice to look at the request"
+        return "the record changes again although the reconciler already looks at the request"
     taken = [replace(record, takes=(Take("t", "Anna", "slack", 1),) * takes) for takes in (MAX_TAKES - 1, MAX_TAKES)]
     return None if [each.is_released_too_often for each in taken] == [False, True] else "the limit of takes is wrong"
 
