@@ -207,12 +207,13 @@ def _broken_by_takes(record: Record, delivery: Delivery, core: Memory) -> str | 
     """Check what the record says after somebody used the delivery's message to take the request."""
     how = {"by": "Anna", "via": "slack", "now": NOW}
     after, _ = core.take(record, "press", delivery=delivery.name, result="message", **how)
-    attempts, open_doubts = _delivery(after, delivery.name).attempts, []
-    if attempts != delivery.attempts:
-        open_doubts = [each.id for each in delivery.doubts if each.outcome is not Outcome.FAILED]
-        arrived = next((each for each in attempts if each not in delivery.attempts), Attempt("none", 0))
-        if (arrived.id, arrived.found) != ((open_doubts or ["press"])[-1], not open_doubts):
-            return f"a human has used the message of {delivery.name}, and the record says so of a wrong attempt"
+    attempts = _delivery(after, delivery.name).attempts
+    open_doubts = [each.id for each in delivery.doubts if each.outcome is not Outcome.FAILED]
+    arrived = next((each for each in attempts if each not in delivery.attempts), None)
+    expected = ((open_doubts or ["press"])[-1], not open_doubts)
+    is_known = arrived is None and not open_doubts and any(each.outcome is Outcome.DELIVERED for each in attempts)
+    if not is_known and (arrived is None or (arrived.id, arrived.found) != expected):
+        return f"a human has used the message of {delivery.name}, which the record does not say, or of a wrong attempt"
     for published in (False, True):
         given = {"published": True} if published else {}
         taken, _ = core.take(record, "press", **how, **given)
