@@ -31,7 +31,12 @@ def broken_by_effects(record: Record, core: Memory) -> str | None:
             or _broken_by_publication(record, delivery, core)
             or _broken_by_takes(record, delivery, core)
         )
-    return wrong or _broken_by_reports(record, core) or _broken_by_operators(record, core)
+    return (
+        wrong
+        or _broken_by_reports(record, core)
+        or _broken_by_operators(record, core)
+        or _broken_by_erasure(record, core)
+    )
 
 
 def _broken_by_unknown_names(record: Record, core: Memory) -> str | None:
@@ -253,10 +258,6 @@ def _broken_by_operators(record: Record, core: Memory) -> str | None:
         return "a resend that the SDK repeats changes the record again"
     if after is not None and not after.watched:
         return "the reconciler does not look at a resend"
-    to_humans = [each for each in record.deliveries if each.kind is not Kind.CALLBACK]
-    may_be_erased = not record.unfinished and not any(each.locked_until for each in to_humans)
-    if may_be_erased and core.erase(record, now=NOW) is None:
-        return "an operator can't erase the request although no message of it is on its way"
     watched = core.watch(record)
     if watched.watched is not (record.watched or bool(record.unfinished)):
         return "the reconciler does not look at an unfinished request, or at a finished one"
@@ -264,6 +265,18 @@ def _broken_by_operators(record: Record, core: Memory) -> str | None:
         return "the record changes again although the reconciler already looks at the request"
     taken = [replace(record, takes=(Take("t", "Anna", "slack", 1),) * takes) for takes in (MAX_TAKES - 1, MAX_TAKES)]
     return None if [each.is_released_too_often for each in taken] == [False, True] else "the limit of takes is wrong"
+
+
+def _broken_by_erasure(record: Record, core: Memory) -> str | None:
+    """Check that an operator can erase the request exactly if no message of it to a human is on its way."""
+    to_humans = [each for each in record.deliveries if each.kind is not Kind.CALLBACK]
+    may_be_erased = not record.unfinished and not any(each.locked_until for each in to_humans)
+    if (core.erase(record, now=NOW) is not None) is not (may_be_erased or record.erased_at is not None):
+        return f"an operator {'can not' if may_be_erased else 'can'} erase the request"
+    due = (_with(record, replace(each, due_at=NOW)) for each in to_humans if not each.is_under_way)
+    if record.erased_at is None and any(core.erase(each, now=NOW) is not None for each in due):
+        return "an operator can erase the request although an attempt is due"
+    return None
 
 
 def _delivery(record: Record, name: str) -> Delivery:
