@@ -79,8 +79,8 @@ MISTAKES: Final = {
         "(record.reached(delivery.destination) or not record.wants_fallback):",
         "record.reached(delivery.destination):",
     ),
-    "the bot gets only one callback": Mistake(transitions, "if last is record.status:", "if told:"),
-    "the bot gets the same callback again": Mistake(transitions, "if last is record.status:", "if False:"),
+    "the bot gets only one callback": Mistake(transitions, "if told[-1:] == [record.status]:", "if told:"),
+    "the bot gets the same callback again": Mistake(transitions, "if told[-1:] == [record.status]:", "if False:"),
     "the bot gets a callback before the request has ended": Mistake(transitions, " or not record.has_ended:", ":"),
     "a dead letter found late overrules an attempt under way": Mistake(
         transitions,
