@@ -86,12 +86,16 @@ def test_an_invalid_email_feedback_event_stays_in_the_failures_queue_until_the_o
     assert message_count(operator, deployed[FEEDBACK[0]]) == 0
 
 
+def hold_an_event(operator: Operator, url: str) -> None:
+    """Put a failed event into the queue, and let another reader receive it."""
+    send_message(operator, url, failed_event({}))
+    operator.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)
+
+
 def test_failed_events_that_another_reader_holds_are_not_reported_as_absent(
     operator: Operator, deployed: dict[str, str]
 ) -> None:
-    url = deployed[FEEDBACK[0]]
-    send_message(operator, url, failed_event({}))
-    operator.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)
+    hold_an_event(operator, deployed[FEEDBACK[0]])
     listed = operator.run("failures", "list", "email_feedback")
     assert ("There are no failed events" in listed.stderr, "Another reader holds" in listed.stderr) == (False, True)
     for command in (("discard", "--yes"), ("retry",)):
@@ -102,10 +106,8 @@ def test_failed_events_that_another_reader_holds_are_not_reported_as_absent(
 def test_the_retry_command_says_which_events_it_could_not_read_although_one_that_it_read_fails(
     operator: Operator, deployed: dict[str, str]
 ) -> None:
-    url = deployed[FEEDBACK[0]]
-    send_message(operator, url, failed_event({}))
-    operator.cloud.sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)
-    send_message(operator, url, "{}")
+    hold_an_event(operator, deployed[FEEDBACK[0]])
+    send_message(operator, deployed[FEEDBACK[0]], "{}")
     retried = operator.run("failures", "retry", "email_feedback", "--json")
     assert (retried.exit_code, json.loads(retried.stdout)["retried"]) == (1, 0), retried.output
     assert "Another reader holds about 1 more" in retried.stderr
