@@ -7,10 +7,8 @@ import pytest
 
 from assistance.routing import Channel, Topic
 from assistance.slack.blocks import RELEASE, TAKE
-from tests.faults.fault_injection import Kind
 from tests.faults.humans import ESCALATE_AFTER, STAFFED
-from tests.faults.system import ATTEMPTS
-from tests.faults.test_failures_of_other_designs import break_at
+from tests.faults.test_escalation_and_fallback import fail_on_both_channels_in_doubt
 from tests.faults.world import World
 
 
@@ -73,15 +71,7 @@ def escalated_after_a_fallback_in_doubt(system: World) -> None:
     """The fallback has failed, but its last attempt has posted the request. An operator has redriven the mail."""
     system.accept_for_sure(Topic.PRICING, "help", "one")
     system.produce()
-    system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
-    system.consume(Channel.EMAIL)
-    system.injector.outage = lambda _: None
-    system.produce()
-    system.slack.fail("status", status=503, times=ATTEMPTS - 1)
-    for _ in range(ATTEMPTS - 1):
-        system.consume(Channel.SLACK)
-        system.advance(200)
-    break_at(system, "http.chat.postMessage", Kind.TIMEOUT_AFTER, lambda: system.consume(Channel.SLACK))
+    fail_on_both_channels_in_doubt(system)
     system.aws.purge("slack-dlq")
     system.advance(60)
     system.redrive()

@@ -46,18 +46,24 @@ def test_the_fallback_is_not_posted_if_an_escalation_in_doubt_has_posted_the_req
     assert (system.show(request_id)["status"], system.posts().total()) == ("delivered", 1)
 
 
-def test_an_escalation_is_not_posted_if_the_last_attempt_of_a_failed_fallback_has_posted_the_request(
-    system: World,
-) -> None:
-    request_id = published(system, Topic.PRICING, "key")
+def fail_on_both_channels_in_doubt(system: World) -> None:
+    """SES rejects the mail. Then the fallback fails on Slack, but its last attempt has posted the request."""
     system.injector.outage = lambda name: Kind.REJECTED if name == "sesv2.SendEmail" else None
     system.consume(Channel.EMAIL)
+    system.injector.outage = lambda _: None
     system.produce()
     system.slack.fail("status", status=503, times=ATTEMPTS - 1)
     for _ in range(ATTEMPTS - 1):
         system.consume(Channel.SLACK)
         system.advance(200)
     break_at(system, "http.chat.postMessage", Kind.TIMEOUT_AFTER, lambda: system.consume(Channel.SLACK))
+
+
+def test_an_escalation_is_not_posted_if_the_last_attempt_of_a_failed_fallback_has_posted_the_request(
+    system: World,
+) -> None:
+    request_id = published(system, Topic.PRICING, "key")
+    fail_on_both_channels_in_doubt(system)
     assert system.show(request_id)["status"] == "failed"
     system.aws.purge("slack-dlq")
     system.advance(60)
