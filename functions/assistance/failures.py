@@ -1,8 +1,8 @@
 """The kinds of errors that providers return, and how a channel turns them into a `DeliveryError`."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -48,17 +48,6 @@ def by_code(**codes: str) -> dict[str, Kind]:
     return {code: Kind[kind.upper()] for kind, listed in codes.items() for code in listed.split()}
 
 
-# HTTP's date format, the two obsolete ones that clients must accept, and the format of dates in mails, which some
-# servers send: https://www.rfc-editor.org/rfc/rfc9110#name-date-time-formats. `email.utils` is not used, since it
-# raises an OverflowError for some dates.
-_DATES: Final = (
-    "%a, %d %b %Y %H:%M:%S GMT",
-    "%A, %d-%b-%y %H:%M:%S GMT",
-    "%a %b %d %H:%M:%S %Y",
-    "%a, %d %b %Y %H:%M:%S %z",
-)
-
-
 def retry_after(value: str, now: datetime) -> float | None:
     """The delay, from 1 to 1,800 seconds, for which a Retry-After header asks. None if the header is unreadable.
 
@@ -69,8 +58,8 @@ def retry_after(value: str, now: datetime) -> float | None:
 
 
 def _seconds_until(date: str, now: datetime) -> float | None:
-    for form in _DATES:
-        with suppress(ValueError):
-            moment = datetime.strptime(date, form)  # noqa: DTZ007 # a date without a zone is in UTC
-            return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
-    return None
+    try:
+        moment = parsedate_to_datetime(date)
+    except (OverflowError, ValueError):
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
