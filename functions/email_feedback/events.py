@@ -8,7 +8,6 @@ from pydantic.alias_generators import to_camel
 
 from assistance.ids import RequestId
 from assistance.models import MAX_SECONDS
-from email_feedback.errors import MalformedEvent
 
 REQUEST_ID_TAG: Final = "request_id"
 # SES publishes this text once, when it starts to use the SNS topic. It is not an event.
@@ -16,6 +15,10 @@ VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publi
 # The times that a record can hold.
 _FIRST: Final = datetime.fromtimestamp(0, UTC)
 _LAST: Final = datetime.fromtimestamp(MAX_SECONDS, UTC)
+
+
+class MalformedEvent(Exception):
+    """The event can't be parsed. A retry is pointless: an operator must inspect the event."""
 
 
 class _Model(BaseModel):

@@ -18,8 +18,7 @@ from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.routing import Channel
-from assistance.store.requests import RequestGone, Requests, Stored
-from email_feedback.errors import DlqUnavailable, NotYetRecorded
+from assistance.store.requests import RequestGone, Requests
 from email_feedback.events import Bounce, Delivery, Event, Other, Refusal
 
 Sent: TypeAlias = tuple[EmailDelivery, Attempt]
@@ -29,6 +28,14 @@ Sent: TypeAlias = tuple[EmailDelivery, Attempt]
 # recipient's mail server sent it. That server's clock may be wrong, and the bounce may have been on its way for long:
 # https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 _EARLY_MS: Final = 120_000
+
+
+class NotYetRecorded(Exception):
+    """The event's mail, or its arrival, is not recorded yet, since this event was faster. A retry may find it."""
+
+
+class DlqUnavailable(Exception):
+    """The dead-letter queue can't take the request's message now. A retry will put it there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Feedback:
     def process(self, event: Event, *, source_message_id: str, published_at: int) -> None:
         """Act on an event that SNS published with this id, at this time in milliseconds since 1970.
 
-        Raises `FeedbackError`, `TableUnavailable` or `Unreadable`.
+        Raises `NotYetRecorded`, `DlqUnavailable`, `TableUnavailable` or `Unreadable`.
         """
         if isinstance(event, Other) or (isinstance(event, Refusal) and event.is_not_spam):
             logger.info("an event that changes nothing", event_type=event.event_type)
@@ -57,36 +64,30 @@ class Feedback:
             elif isinstance(event, Delivery):
                 logger.info("confirmed", extra=about)
             else:
-                self._fail(event, stored, sent, about, source_message_id)
+                self._fail(event, stored.record, sent, about, source_message_id)
         except RequestGone:
             logger.warning("feedback on a request that is not known, or no longer", extra=about)
 
-    def _fail(
-        self, event: Bounce | Refusal, stored: Stored, sent: Sent, about: dict[str, Any], source_message_id: str
-    ) -> None:
+    def _fail(self, event: Bounce | Refusal, record: Record, sent: Sent, about: dict[str, Any], source: str) -> None:
+        """Write the dead letter of a failure that is recorded, if this event is the one that caused it."""
         delivery, attempt = sent
         if delivery.final is Outcome.DELIVERED or attempt.error != event.code:
             logger.info("an event that changes nothing any more", extra=about)
             return
-        self._dead_letter(event, stored, delivery, source_message_id)
-        logger.error("the mail failed after SES had accepted it", extra=about | {"error_code": event.code})
-        # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
-        # channel. The dead letter raises an alarm of its own.
-        measure(Metric.FAILED, channel=Channel.EMAIL, topic=stored.record.topic)
-
-    def _dead_letter(
-        self, event: Bounce | Refusal, stored: Stored, delivery: EmailDelivery, source_message_id: str
-    ) -> None:
         request = self.requests.get(event.request_id)
         if request is None:
             raise RequestGone
-        named = None if delivery.kind is Kind.OWN else delivery.name
-        body = message_for(request.request, stored.record, named).json_text()
-        write = partial(dead_letters.write, channel=Channel.EMAIL, source_message_id=source_message_id)
+        body = message_for(request.request, record, None if delivery.kind is Kind.OWN else delivery.name).json_text()
         try:
-            write(self.sqs, self.dlq_url, body, code=event.code)
+            dead_letters.write(
+                self.sqs, self.dlq_url, body, code=event.code, channel=Channel.EMAIL, source_message_id=source
+            )
         except AWS_ERRORS as error:
             raise DlqUnavailable(error_code(error)) from error
+        logger.error("the mail failed after SES had accepted it", extra=about | {"error_code": event.code})
+        # Don't count it by channel alone, which raises the alarm on the channel: only one address fails, not the
+        # channel. The dead letter raises an alarm of its own.
+        measure(Metric.FAILED, channel=Channel.EMAIL, topic=record.topic)
 
 
 def _check_final(record: Record, about: dict[str, Any]) -> None:

@@ -14,9 +14,8 @@ from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.routing import Channel
 from assistance.store.requests import deployed
-from email_feedback.errors import FeedbackError, MalformedEvent
-from email_feedback.events import VALIDATION, Other, parse
-from email_feedback.feedback import Feedback
+from email_feedback.events import VALIDATION, MalformedEvent, Other, parse
+from email_feedback.feedback import DlqUnavailable, Feedback, NotYetRecorded
 from email_feedback.settings import settings
 
 _LONG_AGO: Final = "1970-01-01T00:00:00Z"  # an event without a time does not wait for others
@@ -25,7 +24,7 @@ feedback = cache(lambda: Feedback(deployed(settings().table_name), aws.when_used
 
 
 @logger.inject_lambda_context(log_event=False)
-@without_messages(FeedbackError, TableUnavailable, Unreadable)
+@without_messages(MalformedEvent, NotYetRecorded, DlqUnavailable, TableUnavailable, Unreadable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001
     """Handle an SNS message with one event of SES: https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html."""
     for record in event["Records"]:

@@ -295,8 +295,8 @@ class System:
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         """
         events, self.feedback = self.feedback, []
-        errors = importlib.import_module("email_feedback.errors")
-        later = (errors.NotYetRecorded, errors.DlqUnavailable, TableUnavailable)
+        feedback = importlib.import_module("email_feedback.feedback")
+        later = (feedback.NotYetRecorded, feedback.DlqUnavailable, TableUnavailable)
         for tries, event in events:
 
             def call(event: str = event) -> bool:

@@ -10,7 +10,7 @@ from assistance.domain.record import Record
 from assistance.errors import Unreadable
 from assistance.platform.clock import epoch_ms
 from assistance.routing import Channel, Topic
-from email_feedback.errors import MalformedEvent
+from email_feedback.events import MalformedEvent
 from tests.faults.system import requests
 from tests.faults.test_open_requests import published
 from tests.faults.world import World

@@ -16,7 +16,8 @@ from assistance.errors import TableUnavailable
 from assistance.models import Message
 from assistance.platform import dynamodb
 from assistance.routing import Channel
-from email_feedback.errors import FeedbackError
+from email_feedback.events import MalformedEvent
+from email_feedback.feedback import NotYetRecorded
 from local.slack_server import SlackServer
 from tests.integration.cloud import Cloud, http_event
 from tests.integration.steps import example as ses_event
@@ -337,7 +338,7 @@ def test_a_forged_ses_event_changes_no_delivery(stack: Cloud, kind: str) -> None
         event = ses_event(kind, request_id, "forged")
         event["mail"] |= members
         # If the function raises, Lambda retries the event twice, and then keeps it for an operator.
-        with suppress(FeedbackError, TableUnavailable):
+        with suppress(MalformedEvent, NotYetRecorded, TableUnavailable):
             invoke_email_feedback(stack, json.dumps(event))
         assert stack.table.scan()["Items"] == before, name
         assert stack.dead_letters(Channel.EMAIL) == [], name
@@ -347,5 +348,5 @@ def test_a_forged_ses_event_changes_no_delivery(stack: Cloud, kind: str) -> None
     "body", ["", "null", "[" * 10_000, '"\ud800"', '{"eventType": "Bounce", "eventType": "Delivery"}', "{}", "NaN"]
 )
 def test_input_that_is_not_an_ses_event_is_reported_as_malformed(stack: Cloud, body: str) -> None:
-    with pytest.raises(FeedbackError):
+    with pytest.raises(MalformedEvent):
         invoke_email_feedback(stack, body)

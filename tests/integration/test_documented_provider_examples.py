@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from assistance.routing import Channel
-from email_feedback.errors import MalformedEvent
+from email_feedback.events import MalformedEvent
 from local.slack_server import SlackServer
 from local.slack_workspace import SlackError
 from tests.fixtures import FOLDER, documented

@@ -11,8 +11,8 @@ from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import Channel
 from email_consumer import handler as email_consumer
 from email_feedback import handler as email_feedback
-from email_feedback.errors import DlqUnavailable, MalformedEvent, NotYetRecorded
-from email_feedback.events import VALIDATION
+from email_feedback.events import VALIDATION, MalformedEvent
+from email_feedback.feedback import DlqUnavailable, NotYetRecorded
 from local.slack_server import SlackServer
 from tests.fixtures import documented
 from tests.integration.cloud import Cloud

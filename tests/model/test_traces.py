@@ -78,7 +78,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "a consumer writes no dead letter": (Consumer, "_dead_letter", _does_nothing),
     "Slack's consumer does not look before it posts again": (slack, "find_posted", lambda _: {}),
     "the publisher leaves the entries in the outbox": (Publisher, "_take_out", _does_nothing),
-    "the feedback function writes no dead letter": (Feedback, "_dead_letter", _does_nothing),
+    "the feedback function writes no dead letter": (Feedback, "_fail", _does_nothing),
     "a sweep finds no dead letter": (dead_letters, "find", lambda *_: None),
     "a sweep takes for lost what lies in its queue": (open_requests, "_is_empty", lambda *_: True),
     "a sweep takes nothing for lost": (open_requests, "_publish_again", _does_nothing),

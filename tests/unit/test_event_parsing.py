@@ -16,8 +16,7 @@ from assistance.platform import tracing
 from assistance.platform.clock import timestamp
 from assistance.platform.response_parsers import UnreadableAnswer
 from assistance.platform.sqs_attributes import receive_count
-from email_feedback.errors import MalformedEvent
-from email_feedback.events import Delivery, parse
+from email_feedback.events import Delivery, MalformedEvent, parse
 from tests.fixtures import documented
 from tests.fuzz_settings import DEEP, FUZZED, JSON, LONG_NUMBER
 from tests.logs import shown
