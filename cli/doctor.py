@@ -17,7 +17,6 @@ from cli.errors import explained
 from cli.findings import Finding, State, ok_if
 from cli.stack import Stack
 from cli.switches import schedules
-from slack_consumer import secret as tokens
 from slack_consumer import web_api
 from slack_consumer.failures import AUTHENTICATION
 
@@ -53,7 +52,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     settings = stack.environment("slack_consumer")
     advice = f"the bot's token (xoxb-…): {_store(secrets.SLACK_TOKEN)}"
     try:
-        token = secrets.fetch(stack, settings["SLACK_TOKEN_SECRET"], tokens.read)
+        token = secrets.fetch(stack, settings["SLACK_TOKEN_SECRET"], web_api.read_token)
     except UnusableSecret as error:
         yield Finding("Slack token", State.WRONG, str(error), advice)
         return

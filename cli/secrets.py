@@ -18,14 +18,14 @@ from assistance.platform.aws import error_code
 from assistance.platform.secret import text
 from cli.errors import Failure
 from cli.stack import Stack
-from slack_consumer import secret as tokens
+from slack_consumer.web_api import read_token
 from slack_interactions import signature
 
 SLACK_TOKEN: Final = "slack-token"  # noqa: S105 # a name
 _SUFFIX: Final = "SecretArn"
 _WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _READERS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
-    {SLACK_TOKEN: tokens.read, "slack-signing": signature.read, "take": take_link.read}
+    {SLACK_TOKEN: read_token, "slack-signing": signature.read, "take": take_link.read}
 )
 MULTIPLE_KEYS: Final = frozenset({"callback", "slack-signing", "take"})
 """The secrets that may hold several keys, separated by spaces, so that the old key stays valid during a change."""

@@ -20,7 +20,7 @@ from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG, may_blame_content
 from slack_consumer.heartbeat import defects
 from slack_consumer.history_search import find_posted
 from slack_consumer.settings import settings
-from slack_consumer.slack import call
+from slack_consumer.web_api import ask
 
 SUSPICIOUS: Final = 2
 """After this many errors that its content may have caused, a request is posted alone. Slack itself may cause one."""
@@ -40,7 +40,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
     """Post the requests, which all go to the same Slack channel, in one message. Returns the message's id (`ts`)."""
     channel, message = place(outgoing[0].request.topic), compose(outgoing, utc_now(), take=settings().take, room=room())
     try:
-        answer = call(partial(WebClient.chat_postMessage, channel=channel, **message))
+        answer = ask(partial(WebClient.chat_postMessage, channel=channel, **message)).data
     except PermanentFailure as error:
         if len(outgoing) > 1 and error.code in CONTENT_ERRORS:
             if error.code == TOO_LONG:

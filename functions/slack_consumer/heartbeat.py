@@ -10,9 +10,8 @@ from slack_sdk import WebClient
 from assistance.engine.heartbeat import places
 from assistance.errors import PermanentFailure, TransientFailure
 from assistance.routing import Channel
-from slack_consumer import web_api
 from slack_consumer.settings import settings
-from slack_consumer.slack import UNAVAILABLE, call, with_token
+from slack_consumer.web_api import UNAVAILABLE, ask
 
 # Slack reads the history of a channel by its id only: https://docs.slack.dev/reference/methods/conversations.history
 _ID: Final = re.compile(r"[CDG][A-Z0-9]{2,}")
@@ -21,7 +20,7 @@ _ID: Final = re.compile(r"[CDG][A-Z0-9]{2,}")
 def defects() -> Iterator[str]:
     """Yield each defect that prevents Slack from taking messages. Raises a `DeliveryError` without a usable answer."""
     try:
-        answer = with_token(partial(web_api.call, WebClient.auth_test, settings().slack_api_url))
+        answer = ask(WebClient.auth_test)
     except TransientFailure as failure:
         if failure.code != UNAVAILABLE:
             raise
@@ -42,7 +41,7 @@ def _refusal(channel: str, *, anywhere: bool) -> str | None:
     bot may also post in channels of which it is no member.
     """
     try:
-        call(partial(WebClient.conversations_history, channel=channel, limit=1))
+        ask(partial(WebClient.conversations_history, channel=channel, limit=1))
     except PermanentFailure as failure:
         if failure.code == "missing_scope" or (anywhere and failure.code == "not_in_channel"):
             return None

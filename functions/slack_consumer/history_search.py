@@ -16,7 +16,7 @@ from assistance.platform.observability import logger
 from assistance.slack.blocks import ShownRequest, requests_in
 from assistance.slack.message import payload, payloads
 from slack_consumer.settings import settings
-from slack_consumer.slack import call, ours
+from slack_consumer.web_api import ask, ours
 
 PAGE: Final = 200
 SEARCH_IMPOSSIBLE: Final = frozenset({"channel_not_found", "missing_scope", "not_in_channel"})
@@ -112,7 +112,7 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
     while True:
         if utc_now() > until:
             raise late
-        page = call(partial(history, include_all_metadata=True, cursor=cursor))
+        page = ask(partial(history, include_all_metadata=True, cursor=cursor)).data
         messages = page.get("messages")
         if not isinstance(messages, list):
             raise TransientFailure("unexpected_answer")

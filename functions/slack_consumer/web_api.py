@@ -1,26 +1,33 @@
 """Calls Slack's Web API through Slack's SDK, without retries. The result is Slack's answer or a `DeliveryError`."""
 
+import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache, partial
 from http.client import HTTPException
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from assistance.errors import UNREADABLE, TransientFailure
+from assistance.errors import UNREADABLE, PermanentFailure, TransientFailure, UnusableSecret
 from assistance.platform import tls
 from assistance.platform.observability import silent
-from slack_consumer.failures import classify
+from assistance.platform.secret import secret
+from slack_consumer.failures import OTHER_TOKEN_MAY_WORK, classify
+from slack_consumer.settings import settings
 
 TIMEOUT_SECONDS: Final = 8
+UNAVAILABLE: Final = "slack_token_unavailable"
+# Slack documents only a token's prefix. These are the characters of a bearer token:
+# https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+_NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9._~+/=-]")
 Method: TypeAlias = Callable[[WebClient], SlackResponse]
+Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Slack's answer. `headers` has names in lower case."""
 
     data: dict[str, Any]
@@ -38,7 +45,9 @@ def call(method: Method, api_url: str, token: str) -> Answer:
     except TimeoutError as error:
         raise TransientFailure("timeout", in_doubt=True) from error
     except (OSError, HTTPException) as error:
-        raise TransientFailure("connection_error", in_doubt=not _never_reached(error)) from error
+        # urllib keeps the cause of an error in `reason`. After these two, the call certainly did not reach Slack.
+        unreached = isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
+        raise TransientFailure("connection_error", in_doubt=not unreached) from error
     except UNREADABLE as error:
         raise TransientFailure("unexpected_answer", in_doubt=True) from error
     if not isinstance(response.data, dict):
@@ -46,6 +55,50 @@ def call(method: Method, api_url: str, token: str) -> Answer:
     return Answer(response.data, {name.lower(): value for name, value in response.headers.items()})
 
 
-def _never_reached(error: Exception) -> bool:
-    """Whether the call certainly did not reach Slack. urllib keeps the cause of an error in `reason`."""
-    return isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
+def read_token(text: str) -> str:
+    """The token in the secret. Raises `UnusableSecret` if the text can't be a token."""
+    token = text.strip()
+    if not token:
+        raise UnusableSecret("the secret is empty")
+    if odd := _NO_TOKEN.search(token):
+        raise UnusableSecret(f"the secret holds U+{ord(odd[0]):04X}, which no token has: store the token alone")
+    return token
+
+
+def with_token(use: Callable[[str], Value]) -> Value:
+    """Call `use` with this deployment's token; and once more if Slack refuses it and a new one is stored.
+
+    The token is cached for five minutes. Raises `DeliveryError`.
+    """
+    token = partial(secret, settings().slack_token_secret, read_token, unavailable=UNAVAILABLE)
+    first = token()
+    try:
+        return use(first)
+    except PermanentFailure as failure:
+        if failure.code not in OTHER_TOKEN_MAY_WORK or (stored := token(fresh=True)) == first:
+            raise
+    return use(stored)
+
+
+def ask(method: Method) -> Answer:
+    """Call a method with this deployment's token. Raises a `DeliveryError`."""
+    return with_token(partial(call, method, settings().slack_api_url))
+
+
+def ours(message: Mapping[str, Any]) -> bool:
+    """Whether this deployment's app has posted a message. Raises `DeliveryError` if Slack does not tell the app's ids.
+
+    Slack writes `bot_id` and `user`; no app can imitate them: https://docs.slack.dev/reference/methods/chat.postMessage
+    """
+    own = with_token(ids)
+    return any(isinstance(message.get(name), str) and message[name] in own for name in ("bot_id", "user"))
+
+
+@lru_cache(maxsize=1)
+def ids(token: str) -> frozenset[str]:
+    """The ids that Slack writes into messages of the token's app: https://docs.slack.dev/reference/methods/auth.test."""
+    who = call(WebClient.auth_test, settings().slack_api_url, token).data
+    own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])
+    if not own:
+        raise TransientFailure("unexpected_answer")
+    return own

@@ -29,7 +29,7 @@ from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from local.slack_server import SlackServer
 from local.slack_workspace import buttons
-from slack_consumer.slack import ids
+from slack_consumer.web_api import ids
 from tests.faults.aws import Aws
 from tests.faults.fault_injection import NO_SUCCESS, Crash, FaultInjector
 from tests.integration.cloud import Cloud, Context, forget

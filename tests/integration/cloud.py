@@ -21,7 +21,7 @@ from assistance.platform.clock import utc_now
 from assistance.platform.secret import secrets
 from assistance.routing import DESTINATIONS, ROUTES, Channel, Destination, named, routes
 from assistance.store.schema import OUTBOX_SHARD
-from slack_consumer.slack import ids
+from slack_consumer.web_api import ids
 from tests.fixtures import documented
 from tests.integration.resources import (
     client,

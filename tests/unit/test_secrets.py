@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assistance import take_link
 from assistance.errors import UnusableSecret
 from callback_consumer import secret as callback
-from slack_consumer import secret as slack
+from slack_consumer.web_api import read_token
 from teams_consumer import secret as teams
 from tests.fuzz_settings import FUZZED
 from tests.logs import shown
@@ -19,7 +19,7 @@ from tests.logs import shown
 Read = Callable[[str], object]
 CANARY = "C4N4RY"
 READERS: dict[str, Read] = {
-    "slack": slack.read,
+    "slack": read_token,
     "teams": teams.read,
     "teams on this machine": partial(teams.read, loopback=True),
     "callback": callback.read,
@@ -59,8 +59,8 @@ UNUSABLE = [
 
 
 def test_surrounding_white_space_of_a_valid_secret_is_removed() -> None:
-    assert slack.read(" xoxb-1-A\n") == "xoxb-1-A"
-    assert slack.read("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
+    assert read_token(" xoxb-1-A\n") == "xoxb-1-A"
+    assert read_token("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
     assert teams.read(" https://hooks.example.com/x?sig=a%2Fb\n").query == "sig=a%2Fb"
     assert teams.read("http://127.0.0.1:8000/x", loopback=True).port == 8_000
     assert callback.read(f"whsec_{'QUFB' * 8} {'QUJD' * 8}\n") == [b"AAA" * 8, b"ABC" * 8]
