@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from http.client import HTTPMessage
 from io import BytesIO, TextIOBase
@@ -142,9 +143,10 @@ def invocations() -> dict[str, Invocation]:
     import stream_producer.handler  # noqa: PLC0415
     import take_page.handler  # noqa: PLC0415
     from benchmarks import naive  # noqa: PLC0415
+    from reconciler.outbox import publish_late  # noqa: PLC0415
 
     context: Any = Context()
-    outbox = reconciler.handler.outbox()
+    publisher, grace = reconciler.handler.publisher(), timedelta(minutes=1)
 
     def in_context(handler: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
         return lambda event: handler(event, context)
@@ -165,7 +167,9 @@ def invocations() -> dict[str, Invocation]:
         "take, by Slack": Invocation(partial(events.press, URL), in_context(slack_interactions.handler.lambda_handler)),
         "take, by a link": Invocation(events.take, in_context(take_page.handler.lambda_handler)),
         "sweep 1,000": Invocation(
-            dict, lambda _: outbox.sweep(context.get_remaining_time_in_millis), in_context(naive.sweep)
+            dict,
+            lambda _: publish_late(publisher, grace, context.get_remaining_time_in_millis),
+            in_context(naive.sweep),
         ),
     }
 

@@ -17,20 +17,13 @@ from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
 from reconciler import dead_letters, new_requests, open_requests, untaken
 from reconciler.lease import lease
-from reconciler.outbox import Outbox, Sweep
+from reconciler.outbox import Sweep, publish_late
 from reconciler.run import Report, Run
 from reconciler.settings import settings
 
 requests = cache(lambda: deployed(settings().table_name))
 
-
-@cache
-def outbox() -> Outbox:
-    """The object that publishes the outbox entries of the deployed table."""
-    publisher = Publisher(aws.when_used(aws.sns), settings().topic_arn, requests(), late=True)
-    return Outbox(publisher, timedelta(seconds=settings().grace_seconds))
-
-
+publisher = cache(lambda: Publisher(aws.when_used(aws.sns), settings().topic_arn, requests(), late=True))
 sqs = cache(lambda: aws.when_used(aws.sqs))
 
 
@@ -50,8 +43,9 @@ def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bo
 
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
     """Publish late outbox entries, then check unfinished requests. Returns both results. `dry_run` changes nothing."""
-    sweep = outbox().sweep(context.get_remaining_time_in_millis, dry_run=dry_run)
-    report = check_requests(sweep, context.get_remaining_time_in_millis, dry_run=dry_run)
+    grace, remaining_ms = timedelta(seconds=settings().grace_seconds), context.get_remaining_time_in_millis
+    sweep = publish_late(publisher(), grace, remaining_ms, dry_run=dry_run)
+    report = check_requests(sweep, remaining_ms, dry_run=dry_run)
     if not dry_run:
         measure(sweep, report)
     if sweep.published or report.lost or report.stuck or report.dead_lettered:

@@ -34,44 +34,45 @@ class Sweep:
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "left"}
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """Sweeps the outbox. `grace`: how long an entry is left to the stream producer before a sweep publishes it."""
+def publish_late(
+    publisher: Publisher,
+    grace: timedelta,
+    remaining_ms: Callable[[], int],
+    *,
+    dry_run: bool = False,
+    clock: Clock = utc_now,
+) -> Sweep:
+    """Publish the entries older than `grace`, for which they are left to the stream producer, while there is time.
 
-    publisher: Publisher
-    grace: timedelta
-    clock: Clock = utc_now
+    Raises `TableUnavailable`.
+    """
+    sweep, now, items = Sweep(), clock(), publisher.requests.items
+    before = timestamp(now - grace)
+    overdue = map(key_of, items.unpublished(before))
+    while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, BATCH))):
+        # The index lags behind its table, so it may list items that have been published since.
+        found = [item for item in items.many(keys, consistent=True) if OUTBOX_SHARD in item]
+        chunk = list(_readable(publisher, found, before, timestamp(now), sweep))
+        wanted = {each for item in chunk for each in item.publications}
+        for each in wanted:
+            age = clock() - datetime.fromisoformat(each.since)
+            sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
+        failed = set() if dry_run else publisher.publish(chunk)
+        sweep.left |= {each.message.request.id for each in (wanted if dry_run else failed)}
+        sweep.failed += len(failed)
+        sweep.published += len(wanted) - len(failed)
+    return sweep
 
-    def sweep(self, remaining_ms: Callable[[], int], *, dry_run: bool = False) -> Sweep:
-        """Publish the entries older than the grace period, as long as there is time. Raises `TableUnavailable`."""
-        sweep = Sweep()
-        now = self.clock()
-        before = now - self.grace
-        items = self.publisher.requests.items
-        overdue = map(key_of, items.unpublished(timestamp(before)))
-        while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, BATCH))):
-            # The index lags behind its table, so it may list items that have been published since.
-            found = [item for item in items.many(keys, consistent=True) if OUTBOX_SHARD in item]
-            chunk = list(self._readable(found, timestamp(before), timestamp(now), sweep))
-            wanted = {each for item in chunk for each in item.publications}
-            for each in wanted:
-                age = self.clock() - datetime.fromisoformat(each.since)
-                sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
-            failed = set() if dry_run else self.publisher.publish(chunk)
-            sweep.left |= {each.message.request.id for each in (wanted if dry_run else failed)}
-            sweep.failed += len(failed)
-            sweep.published += len(wanted) - len(failed)
-        return sweep
 
-    def _readable(self, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
-        """Yield items with entries from before `before` or (fast clock) after `now`. `sweep` counts unreadable ones."""
-        for item in items:
-            try:
-                found = self.publisher.read(item)
-            except Unreadable as error:
-                sweep.unreadable += 1
-                logger.error("an outbox entry can't be read", key=key_of(item), wrong=str(error))
-                continue
-            overdue = tuple(each for each in found.publications if not before <= each.since <= now)
-            if overdue:
-                yield replace(found, publications=overdue)
+def _readable(publisher: Publisher, items: list[Item], before: str, now: str, sweep: Sweep) -> Iterator[Outboxed]:
+    """Yield items with entries from before `before` or (fast clock) after `now`. `sweep` counts unreadable ones."""
+    for item in items:
+        try:
+            found = publisher.read(item)
+        except Unreadable as error:
+            sweep.unreadable += 1
+            logger.error("an outbox entry can't be read", key=key_of(item), wrong=str(error))
+            continue
+        overdue = tuple(each for each in found.publications if not before <= each.since <= now)
+        if overdue:
+            yield replace(found, publications=overdue)

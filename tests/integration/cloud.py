@@ -258,8 +258,7 @@ class Cloud:
             return utc_now() + later
 
         with ExitStack() as stack:
-            ahead = replace(deployed.outbox(), clock=clock)
-            stack.enter_context(patch.object(deployed, "outbox", lambda: ahead))
+            stack.enter_context(patch.object(deployed, "publish_late", partial(deployed.publish_late, clock=clock)))
             stack.enter_context(patch.object(deployed, "Run", partial(deployed.Run, clock=clock)))
             # As Lambda does with the result of a handler.
             answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))

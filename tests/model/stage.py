@@ -87,9 +87,10 @@ class Stage:
     def sweep(self, *, publishes: bool) -> None:
         """Let `until_overdue` pass, and call the reconciler. `publishes`: it also publishes the outbox."""
         reconciler = importlib.import_module("reconciler.handler")
-        outbox = replace(reconciler.outbox(), grace=timedelta(seconds=1) if publishes else timedelta(days=100))
+        grace = 1 if publishes else 100 * 24 * 3_600
         self.pass_by(self.until_overdue)
-        with patch.object(reconciler, "outbox", lambda: outbox):
+        settings = reconciler.settings().model_copy(update={"grace_seconds": grace})
+        with patch.object(reconciler, "settings", lambda: settings):
             assert self.system.reconcile(), "the sweep has died"
 
     # --- queues --------------------------------------------------------------------------------------------------
