@@ -1,10 +1,10 @@
 """Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
 
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Final
+from uuid import uuid4
 
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Kind, Record
@@ -22,6 +22,7 @@ HELD_UP: Final = timedelta(hours=1)
 # How long a channel's queue keeps a message, as in infra/config. After that a message is in no queue, whatever other
 # messages the queue holds: perhaps the consumer is off, or the channel is so busy that its queue is never empty.
 QUEUE_RETENTION: Final = timedelta(days=4)
+NOT_DEPLOYED: Final = "channel_not_deployed"
 
 
 def watched(run: Run) -> Iterator[Open]:
@@ -46,70 +47,63 @@ def locate(run: Run, found: Open) -> None:
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
             channel = delivery.destination
-            give_up = delivery.kind is not Kind.OWN and channel not in run.queues
             if channel not in run.empty:
                 run.empty[channel] = _is_empty(run, channel)
-            repair = give_up or run.empty[channel] or _is_in_no_queue(run, found.record, delivery)
+            repair = run.empty[channel] or _is_given_up(run, delivery) or _is_in_no_queue(run, found.record, delivery)
             if repair and run.remaining_ms() > TIME_TO_REPORT_MS:
-                if give_up:
-                    _give_up(run, found, delivery.name)
-                else:
-                    overdue.append(delivery.name)
+                overdue.append(delivery.name)
                 continue
             report.complete = report.complete and not repair
         _count(run, found, delivery, location)
     if overdue:
         with run.skipping_unreadable(found.id):
-            _publish_again(run, found, overdue)
+            _repair(run, found.id, overdue)
 
 
-def _give_up(run: Run, found: Open, name: str) -> None:
-    """Record a delivery as failed because its channel is no longer deployed, so that the request does not stay open.
+def _is_given_up(run: Run, delivery: Delivery) -> bool:
+    """Whether an overdue delivery is recorded as failed, because its channel is no longer deployed.
 
     If a redrive waited for such a fallback, SQS would delete the redriven message in the end, and nobody would get the
     request. The reconciler does not give up a delivery to one of the request's own channels: the request stays open,
     and raises an alarm.
     """
-    code, id_ = "channel_not_deployed", uuid.uuid4().hex
-
-    def event(record: Record) -> Record:
-        unfinished = (each for each in record.unfinished if each.name == name and _is_overdue(run, record, each))
-        return transitions.dead_lettered(record, name, id_, code, now=run.now()) if any(unfinished) else record
-
-    _, changed = run.change(found, event)
-    if changed:
-        about = {"request_id": found.id, "delivery": name, "error_code": code, "dry_run": run.dry_run}
-        logger.error("given up: the channel is not deployed", extra=about)
+    return delivery.kind is not Kind.OWN and delivery.destination not in run.queues
 
 
-def _publish_again(run: Run, found: Open, names: list[str]) -> None:
-    """Read the request again: an index may be outdated. Publish the named deliveries whose message is in no queue."""
-    stored = run.requests.read(found.id)
-    now = Open(found.id, stored.record)
-    lost = list[str]()
+def _repair(run: Run, request_id: str, names: list[str]) -> None:
+    """Read the request again: an index may be outdated. Publish or give up the named deliveries that are overdue."""
+    stored = run.requests.read(request_id)
+    now = Open(request_id, stored.record)
+    late, lost = list[str](), False
     for delivery in (each for each in now.record.unfinished if each.name in names):
+        about = {"request_id": request_id, "delivery": delivery.name, "dry_run": run.dry_run}
         location = Location.UNPUBLISHED if stored.unpublished else _location(run, now.record, delivery)
-        is_lost = location is not Location.UNPUBLISHED and _is_overdue(run, now.record, delivery)
-        _count(run, now, delivery, Location.LOST if is_lost else location)
-        if is_lost:
-            about = {"request_id": found.id, "delivery": delivery.name, "dry_run": run.dry_run}
+        if location is not Location.UNPUBLISHED and _is_overdue(run, now.record, delivery):
+            late.append(delivery.name)
+            if _is_given_up(run, delivery):
+                logger.error("given up: the channel is not deployed", extra=about | {"error_code": NOT_DEPLOYED})
+                continue
             logger.error("lost: the delivery's message is in no queue", extra=about)
-            lost.append(delivery.name)
+            location, lost = Location.LOST, True
+        _count(run, now, delivery, location)
     if lost:
-        run.report.lost.append(found.id)
+        run.report.lost.append(request_id)
         # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
         # sweep finds nothing lost.
         if not run.dry_run:
             measure_lost(run.report)
     if not run.dry_run:
         # If version 1 has made attempts after a rollback, this also takes them over into the record.
-        run.requests.update(found.id, partial(_published_again, run, lost), stored)
+        run.requests.update(request_id, partial(_repaired, run, late), stored)
 
 
-def _published_again(run: Run, names: list[str], record: Record) -> Record:
+def _repaired(run: Run, names: list[str], record: Record) -> Record:
     for delivery in record.unfinished:
         if delivery.name in names and _is_overdue(run, record, delivery):
-            record = transitions.publish(record, delivery.name, now=run.now())
+            if _is_given_up(run, delivery):
+                record = transitions.dead_lettered(record, delivery.name, uuid4().hex, NOT_DEPLOYED, now=run.now())
+            else:
+                record = transitions.publish(record, delivery.name, now=run.now())
     return record
 
 

@@ -81,7 +81,7 @@ MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
     "the feedback function writes no dead letter": (Feedback, "_fail", _does_nothing),
     "a sweep finds no dead letter": (dead_letters, "find", lambda *_: None),
     "a sweep takes for lost what lies in its queue": (open_requests, "_is_empty", lambda *_: True),
-    "a sweep takes nothing for lost": (open_requests, "_publish_again", _does_nothing),
+    "a sweep takes nothing for lost": (open_requests, "_repair", _does_nothing),
 }
 """Bugs outside of the domain code, which the model checker cannot detect."""
 
