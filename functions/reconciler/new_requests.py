@@ -37,9 +37,6 @@ _CHUNK: Final = 100
 # So many ids fit into an item.
 _MOST_DAMAGED: Final = 1_000
 _PARALLEL: Final = 10
-# After a rollback, version 1 would publish the requests again that this version has accepted. So this version stores in
-# version 1's item that requests are checked until this many hours in the future, and renews that at half of the time.
-_LEGACY_AHEAD: Final = timedelta(hours=6)
 
 
 class _Listed(Model):
@@ -50,18 +47,10 @@ class _Listed(Model):
 
 
 class _Progress(Model):
-    looked_until: Moment | None = None
-    until: Moment | None = None
-    damaged: tuple[RequestId, ...] = ()
+    """The progress that the last sweep has stored."""
 
-
-class _Last(NamedTuple):
-    """The progress that the last sweep has stored. `legacy_until` is empty if version 1 has overwritten it."""
-
-    until: str = ""  # it has checked the requests that were accepted before this time
-    legacy_until: str = ""  # version 1 will check no requests that were accepted before this time
-    left_open: tuple[str, ...] = ()  # the ids of the unfinished requests that version 1 has found
-    damaged: tuple[str, ...] = ()  # the ids of the requests that could not be read
+    looked_until: Moment | None = None  # it has checked the requests that were accepted before this time
+    damaged: tuple[RequestId, ...] = ()  # the requests that could not be read
 
 
 class _Check(NamedTuple):
@@ -74,13 +63,14 @@ class _Check(NamedTuple):
 
 def check(run: Run) -> list[Open]:
     """Make each new request's first or second check if it is due. Watches the unfinished requests, and returns them."""
-    report, items, last = run.report, run.requests.items, _last(run)
-    until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(last.left_open)
-    # If the clock of the last sweep was fast, `last.until` is too late. So check at least the last minute.
-    since = max(min(last.until, _earlier(until, _A_MINUTE)), _EARLIEST)
+    report, items, (last, of_version_1) = run.report, run.requests.items, _last(run)
+    until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(of_version_1.open)
+    # If the clock of the last sweep was fast, its time is too late. So check at least the last minute.
+    last_until = last.looked_until or of_version_1.until
+    since = max(min(last_until, _earlier(until, _A_MINUTE)), _EARLIEST)
     with ThreadPoolExecutor(_PARALLEL) as pool:
         # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
-        found = list(pool.map(partial(_watch, run), {*last.left_open, *last.damaged, *report.damaged}))
+        found = list(pool.map(partial(_watch, run), {*of_version_1.open, *last.damaged, *report.damaged}))
         checks = _checks(run, since, until) if until > since else iter(())
         while chunk := list(islice(checks, _CHUNK)):
             if run.remaining_ms() < TIME_TO_FINISH_MS:
@@ -96,30 +86,24 @@ def check(run: Run) -> list[Open]:
     still = sorted(filter(is_request_id, report.damaged))[:_MOST_DAMAGED]
     if (any_new or still != list(last.damaged)) and not run.dry_run:
         items.put({**PROGRESS_KEY, "looked_until": checked_until, "damaged": still})
-    if not run.dry_run and last.legacy_until < timestamp(run.clock() + _LEGACY_AHEAD / 2):
-        items.store_progress_for_version_1(checked_until, timestamp(run.clock() + _LEGACY_AHEAD))
+    if not run.dry_run:
+        legacy.stay_ahead(items, of_version_1, checked_until, run.clock())
     return [each for each in found if each]
 
 
-def _last(run: Run) -> _Last:
+def _last(run: Run) -> tuple[_Progress, legacy.Ledger]:
     items = run.requests.items
     try:
-        return _progress(run, items.get(PROGRESS_KEY) or {}, items.of(LEDGER))
+        last, of_version_1 = checked(_Progress, items.get(PROGRESS_KEY) or {}), legacy.ledger_of(items.of(LEDGER))
     except Unreadable as error:
-        run.report.unreadable += 1
-        logger.error("the ledger can't be read: this sweep checks every request again", wrong=str(error))
-        return _Last()
-
-
-def _progress(run: Run, item: Item, kept: list[Item]) -> _Last:
-    own = checked(_Progress, item)
-    marked = checked(_Progress, next((item for item in kept if item[SORT_KEY] == LEDGER), {}))
-    until, left_open = (marked.looked_until, []) if marked.looked_until else legacy.ledger_of(kept)
-    until = own.looked_until or until
-    if until > timestamp(run.clock()):
-        raise Unreadable("a time to come")
-    legacy_until = (marked.looked_until and marked.until) or ""
-    return _Last(until, legacy_until, tuple(left_open), own.damaged)
+        wrong = str(error)
+    else:
+        if (last.looked_until or of_version_1.until) <= timestamp(run.clock()):
+            return last, of_version_1
+        wrong = "a time to come"
+    run.report.unreadable += 1
+    logger.error("the ledger can't be read: this sweep checks every request again", wrong=wrong)
+    return _Progress(), legacy.Ledger()
 
 
 def _checks(run: Run, since: str, until: str) -> Iterator[_Check]:

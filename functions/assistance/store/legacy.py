@@ -6,7 +6,8 @@ Reading a request turns such items into a record. The first change of the reques
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Final
+from datetime import datetime, timedelta
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
@@ -16,14 +17,16 @@ from assistance.errors import Unreadable
 from assistance.history import RESEND
 from assistance.ids import RequestId
 from assistance.models import Channels, Fallback, Message, Model, Moment, Seconds
-from assistance.platform.clock import ms_of
+from assistance.platform.clock import ms_of, timestamp
 from assistance.routing import CALLBACK, Channel, Destination
 from assistance.store.items import Item, Milliseconds, checked, request_of
 from assistance.store.mirror import CALLBACK_PREFIX, DELIVERY_PREFIX, timeline
 from assistance.store.schema import SORT_KEY
+from assistance.store.table import Items
 
 REOPENED_PREFIX: Final = "REOPENED#"
 """The beginning of a sort key of version 1. The rest is the id of a finished request that is being sent again."""
+_AHEAD: Final = timedelta(hours=6)
 
 
 def _result(value: object) -> object:
@@ -64,8 +67,17 @@ class _Reopened(Model):
 
 
 class _Ledger(Model):
+    looked_until: Moment | None = None
     until: Moment | None = None
     open: Mapping[RequestId, Moment] = Field(default_factory=dict)
+
+
+class Ledger(NamedTuple):
+    """The progress in version 1's items, of version 1 itself or of this version."""
+
+    until: str = ""  # the requests that were accepted before this time are checked
+    ahead_until: str = ""  # version 1 will check no request that was accepted before this time
+    open: tuple[str, ...] = ()  # the ids of the unfinished requests that version 1 has found
 
 
 class _Outboxed(Model):
@@ -157,16 +169,27 @@ def _with_failure(record: Record, stands_in: Fallback) -> Record:
     return with_delivery(record, replace(own, attempts=(*own.attempts, failed)))
 
 
-def ledger_of(items: list[Item]) -> tuple[str, list[str]]:
-    """Up to when version 1 has checked new requests, and the ids of unfinished requests. Raises `Unreadable`."""
+def ledger_of(items: list[Item]) -> Ledger:
+    """How far version 1 has checked new requests, or this version in its place. Raises `Unreadable`."""
     until, watched = "", list[str]()
     for item in items:
         if (sort_key := str(item[SORT_KEY])).startswith(REOPENED_PREFIX):
             watched.append(checked(_Reopened, {"id": sort_key.removeprefix(REOPENED_PREFIX)}).id)
-        else:
-            kept = checked(_Ledger, item)
-            until, watched = kept.until or "", [*watched, *kept.open]
-    return until, watched
+            continue
+        kept = checked(_Ledger, item)
+        if kept.looked_until:
+            return Ledger(kept.looked_until, kept.until or "")
+        until, watched = kept.until or "", [*watched, *kept.open]
+    return Ledger(until, "", tuple(watched))
+
+
+def stay_ahead(items: Items, ledger: Ledger, looked_until: str, now: datetime) -> None:
+    """Let version 1 check no request of the next hours, if its ledger must be renewed for that.
+
+    After a rollback, version 1 would publish the requests again that this version has accepted.
+    """
+    if ledger.ahead_until < timestamp(now + _AHEAD / 2):
+        items.store_progress_for_version_1(looked_until, timestamp(now + _AHEAD))
 
 
 def _fallback(stands_in: Fallback) -> Delivery:
