@@ -6,7 +6,7 @@ from typing import Final
 
 from slack_sdk.errors import SlackApiError
 
-from assistance.errors import DeliveryError, RateLimited, TransientFailure
+from assistance.errors import DeliveryError, RateLimited
 from assistance.failures import Kind, Table, by_code, failure, retry_after
 from assistance.platform.clock import utc_now
 
@@ -98,13 +98,6 @@ _CODE = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _DEFAULT_RETRY_AFTER = 30.0
 
 
-def code_of(error: SlackApiError) -> str | None:
-    """Slack's error code. None if the answer has no code, because a proxy has sent it, say."""
-    data = error.response.data
-    code = data.get("error") if isinstance(data, dict) else None
-    return code if isinstance(code, str) else None
-
-
 def may_blame_content(code: str | None) -> bool:
     """Whether the content of a message may have caused this error.
 
@@ -118,12 +111,14 @@ def may_blame_content(code: str | None) -> bool:
 def classify(error: SlackApiError) -> DeliveryError:
     """The `DeliveryError` for an error that Slack answered."""
     status = int(error.response.status_code)
-    code = code_of(error)
-    kind = DOCUMENTED.get(code or "", Kind.IN_DOUBT)
+    match error.response.data:
+        case {"error": str(code)} if _CODE.fullmatch(code):
+            pass
+        case _:
+            # This is not Slack's JSON, but a proxy's page, or an incomplete answer. Slack may have got the message.
+            code = f"http_{status}"
+    kind = DOCUMENTED.get(code, Kind.IN_DOUBT)
     if status == HTTPStatus.TOO_MANY_REQUESTS or kind is Kind.RATE_LIMITED:
         asked = {name.lower(): value for name, value in error.response.headers.items()}.get("retry-after", "")
         return RateLimited("ratelimited", retry_after=retry_after(asked, utc_now()) or _DEFAULT_RETRY_AFTER)
-    if code is None or not _CODE.fullmatch(code):
-        # This is not Slack's JSON, but a proxy's page, or an incomplete answer. Slack may have got the message.
-        return TransientFailure(f"http_{status}", in_doubt=True)
     return failure(kind, code, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
