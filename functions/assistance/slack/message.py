@@ -38,23 +38,21 @@ def digests(
     """
     look = _EntryStyle(at, has_topics=_has_topics(outgoing))
     title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])
-    for in_doubt in (False, True):
-        digest: list[Outgoing] = []
-        count, size = 1, title
-        for one in sorted(outgoing, key=_age):
-            if bool(one.doubts) is not in_doubt:
-                continue
-            if one.alone:
-                yield [one]
-                continue
-            own = _entry(one, look, take=take, taken=None)
-            if digest and (count + len(own) > MAX_BLOCKS or size + blocks.size(own) > room):
-                yield digest
-                digest, count, size = [], 1, title
-            count, size = count + len(own), size + blocks.size(own)
-            digest.append(one)
-        if digest:
+    digest: list[Outgoing] = []
+    count, size = 1, title
+    for one in sorted(outgoing, key=lambda one: (bool(one.doubts), _age(one))):
+        if one.alone:
+            yield [one]
+            continue
+        own = _entry(one, look, take=take, taken=None)
+        is_full = count + len(own) > MAX_BLOCKS or size + blocks.size(own) > room
+        if digest and (is_full or bool(digest[0].doubts) != bool(one.doubts)):
             yield digest
+            digest, count, size = [], 1, title
+        count, size = count + len(own), size + blocks.size(own)
+        digest.append(one)
+    if digest:
+        yield digest
 
 
 def _age(outgoing: Outgoing) -> tuple[str, str]:
