@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from slack_sdk import WebClient
@@ -37,11 +38,6 @@ class Window(NamedTuple):
     oldest: float
     latest: float
 
-    def holds(self, one: Outgoing) -> bool:
-        """Whether an attempt in doubt of this request may have posted its message in this window."""
-        own = map(_window, one.doubts)
-        return any(it.place == self.place and self.oldest <= it.oldest <= self.latest for it in own)
-
 
 def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     """Search for the messages that earlier attempts have posted. Returns the id (`ts`) of each one found, or an error.
@@ -53,8 +49,8 @@ def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryEr
     found: dict[Outgoing, str] = {}
     failures: dict[Outgoing, DeliveryError] = {}
     closed: dict[str, DeliveryError] = {}
-    for window in windows(outgoing):
-        if missing := [one for one in outgoing if one not in found and window.holds(one)]:
+    for window, sought in windows(outgoing):
+        if missing := [one for one in sought if one not in found]:
             failure = closed.get(window.place) or _read(window, missing, found, until, late)
             if failure:
                 failures |= dict.fromkeys(missing, failure)
@@ -87,15 +83,16 @@ def _read(
     return None
 
 
-def windows(outgoing: Sequence[Outgoing]) -> list[Window]:
-    """The parts of channels' histories in which messages of attempts in doubt may be. Overlapping parts are merged."""
-    merged: list[Window] = []
-    for window in sorted(_window(doubt) for one in outgoing for doubt in one.doubts):
-        last = merged[-1] if merged else None
+def windows(outgoing: Sequence[Outgoing]) -> list[tuple[Window, set[Outgoing]]]:
+    """The windows in which messages of attempts in doubt may be, and their requests. Overlapping windows are merged."""
+    merged: list[tuple[Window, set[Outgoing]]] = []
+    doubts = ((_window(doubt), one) for one in outgoing for doubt in one.doubts)
+    for window, one in sorted(doubts, key=itemgetter(0)):
+        last, sought = merged[-1] if merged else (None, set())
         if last and last.place == window.place and window.oldest <= last.latest:
-            merged[-1] = last._replace(latest=max(last.latest, window.latest))
+            merged[-1] = last._replace(latest=max(last.latest, window.latest)), sought | {one}
         else:
-            merged.append(window)
+            merged.append((window, {one}))
     return merged
 
 
