@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.http_event import body_of, headers_of
 from assistance.platform.observability import logger
-from assistance.platform.secret import changed, secret
+from assistance.platform.secret import candidates
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
 from slack_interactions import button_press, response_url, signature
@@ -38,10 +38,8 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
 
 def _is_signed(body: str, headers: Mapping[str, Sequence[str]]) -> bool:
     arn, unavailable = settings().slack_signing_secret, "slack_signing_secret_unavailable"
-    known = secret(arn, signature.read, unavailable=unavailable)
-    if signature.is_signed(body, headers, known):
-        return True
-    return signature.is_signed(body, headers, changed(arn, signature.read, unavailable=unavailable) or ())
+    secrets = candidates(arn, signature.read, unavailable=unavailable)
+    return any(signature.is_signed(body, headers, each) for each in secrets)
 
 
 @logger.inject_lambda_context(log_event=False)

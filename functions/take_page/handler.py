@@ -4,6 +4,7 @@ GET shows a request, and POST takes or releases it.
 """
 
 import uuid
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -17,7 +18,7 @@ from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.http_event import body_of, headers_of
 from assistance.platform.observability import logger
-from assistance.platform.secret import changed, secret
+from assistance.platform.secret import candidates
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import RequestGone, deployed
 from assistance.take_link import BadLink, Link
@@ -54,13 +55,11 @@ def answer(event: dict[str, Any]) -> Shown:
 def _link(event: dict[str, Any]) -> Link:
     arn, now = settings().take_secret, epoch_ms(utc_now()) // 1_000
     token = (event.get("pathParameters") or {}).get("token") or ""
-    try:
-        return take_link.opened(token, secret(arn, take_link.read, unavailable=UNAVAILABLE), now)
-    except BadLink:
-        # A consumer may know a new key sooner than this function.
-        if keys := changed(arn, take_link.read, unavailable=UNAVAILABLE):
+    # A consumer may know a new key sooner than this function.
+    for keys in candidates(arn, take_link.read, unavailable=UNAVAILABLE):
+        with suppress(BadLink):
             return take_link.opened(token, keys, now)
-        raise
+    raise BadLink
 
 
 def _refuse_foreign(headers: dict[str, list[str]]) -> None:

@@ -1,6 +1,6 @@
 """Reads the secrets that a channel needs, at most once in five minutes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Final, TypeVar
 
@@ -13,7 +13,7 @@ from assistance.platform.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
 CHANGED_SECONDS: Final = 10
-"""Minimum time between two calls of `changed` that read the same secret."""
+"""Minimum time between two reads of the same secret by `candidates`."""
 _CHANGED: Final = "changed"
 Value = TypeVar("Value")
 
@@ -39,16 +39,16 @@ def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: b
         raise TransientFailure(unavailable) from error
 
 
-def changed(arn: str, read: Callable[[str], Value], *, unavailable: str) -> Value | None:
-    """Read a secret again because it does not fit a signature: an operator may have changed it. Raises as `secret`.
+def candidates(arn: str, read: Callable[[str], Value], *, unavailable: str) -> Iterator[Value]:
+    """Yield the cached secret and, if that does not fit a signature, the present one: an operator may have changed it.
 
-    Returns None if this function read it less than `CHANGED_SECONDS` ago. Otherwise, callers without a valid signature
-    could make us call Secrets Manager again and again.
+    The latter is left out if this function did so less than `CHANGED_SECONDS` ago. Otherwise, callers without a valid
+    signature could make us call Secrets Manager again and again. Raises as `secret`.
     """
-    if secrets().has_not_expired_in_cache((arn, _CHANGED)):
-        return None
-    secrets().add_to_cache((arn, _CHANGED), value=True, max_age=CHANGED_SECONDS)
-    return secret(arn, read, unavailable=unavailable, fresh=True)
+    yield secret(arn, read, unavailable=unavailable)
+    if not secrets().has_not_expired_in_cache((arn, _CHANGED)):
+        secrets().add_to_cache((arn, _CHANGED), value=True, max_age=CHANGED_SECONDS)
+        yield secret(arn, read, unavailable=unavailable, fresh=True)
 
 
 def text(value: object) -> str:
