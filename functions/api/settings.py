@@ -1,7 +1,5 @@
 """The settings of the API."""
 
-from functools import cache
-
 from pydantic import PositiveInt
 
 from assistance.platform.environment import Environment
@@ -15,4 +13,4 @@ class Settings(Environment):
     callback_loopback: bool = False  # True if callback URLs at http://127.0.0.1 are allowed: only `make run` sets it
 
 
-settings = cache(Settings.read)
+settings = Settings.read

@@ -14,9 +14,9 @@ from callback_consumer.egress import Answer, Egress
 from callback_consumer.failures import classify
 from callback_consumer.message import compose, sign, webhook_id
 from callback_consumer.receivers import Receivers
-from callback_consumer.settings import settings
+from callback_consumer.settings import Settings
 
-egress = cache(lambda: Egress(loopback=settings().callback_loopback))
+egress = cache(lambda: Egress(loopback=Settings.read().callback_loopback))
 receivers = cache(Receivers)
 
 
@@ -33,7 +33,7 @@ def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, byt
     if url is None or event is None:
         raise PermanentFailure("malformed_message")
     id_, body = webhook_id(outgoing.request, event), compose(outgoing.request, event)
-    keys = secret(settings().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
+    keys = secret(Settings.read().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
     answer = receivers.call(url, partial(post, url, body.encode(), sign(id_, body, keys, utc_now())))
     if failure := classify(answer.status, answer.headers, utc_now()):
         raise failure

@@ -1,7 +1,5 @@
 """The settings of the callback consumer."""
 
-from functools import cache
-
 from assistance.platform.environment import Environment
 
 
@@ -10,6 +8,3 @@ class Settings(Environment):
 
     callback_secret: str  # the ARN of the secret with the signing keys
     callback_loopback: bool = False  # True if bots at http://127.0.0.1 may be called: only `make run` sets it
-
-
-settings = cache(Settings.read)

@@ -14,7 +14,7 @@ from assistance.routing import Channel
 from email_consumer.failures import classify
 from email_consumer.heartbeat import defects
 from email_consumer.message import compose, reply_to
-from email_consumer.settings import settings
+from email_consumer.settings import Settings
 
 ses = cache(aws.ses)
 
@@ -22,30 +22,30 @@ ses = cache(aws.ses)
 def prepare() -> None:
     """Create the clients that sends share, before several threads would do so at the same time."""
     ses()
-    if settings().take_page:
+    if Settings.read().take_page:
         secrets()
 
 
 def recipients(topic: str) -> list[str]:
     """The addresses to which requests of that topic are sent at present."""
     own = routing.place(topic, Channel.EMAIL)
-    return list(own if isinstance(own, tuple) else settings().email_recipients)
+    return list(own if isinstance(own, tuple) else Settings.read().email_recipients)
 
 
 def send(outgoing: Outgoing) -> str:
     """Send the request as a mail, even if an earlier one may have arrived: SES can't tell. Returns SES's message id."""
-    url = take_url(outgoing, settings().take_page, settings().take_secret)
+    url = take_url(outgoing, Settings.read().take_page, Settings.read().take_secret)
     try:
         answer = ses().send_email(
             # `formataddr` encodes what is not ASCII: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
-            FromEmailAddress=formataddr((settings().email_sender_name, settings().email_sender)),
+            FromEmailAddress=formataddr((Settings.read().email_sender_name, Settings.read().email_sender)),
             Destination={"ToAddresses": recipients(outgoing.request.topic)},
             ReplyToAddresses=reply_to(outgoing.request),
             Content=compose(outgoing, take_url=url),
             # SES's events about this mail contain the tag, so that email_feedback finds the request. A tag's value may
             # have letters, digits, _ and -:
             # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html
-            ConfigurationSetName=settings().email_configuration_set,
+            ConfigurationSetName=Settings.read().email_configuration_set,
             EmailTags=[{"Name": "request_id", "Value": outgoing.request.id}],
         )
     except aws.AWS_ERRORS as error:

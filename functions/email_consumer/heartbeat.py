@@ -14,7 +14,7 @@ from assistance.errors import DeliveryError
 from assistance.platform import aws
 from assistance.platform.aws import SESV2Client
 from email_consumer.failures import classify
-from email_consumer.settings import settings
+from email_consumer.settings import Settings
 
 SIMULATOR: Final = "success@simulator.amazonses.com"
 _TEXT: Final = "The heartbeat of a deployment checks whether mail can be sent. It is not for humans."
@@ -26,10 +26,10 @@ def defects(ses: SESV2Client) -> Iterator[str]:
     """Yield the error code if SES sends no mail at all at present. Raises a `DeliveryError` for all other errors."""
     try:
         ses.send_email(
-            FromEmailAddress=settings().email_sender,
+            FromEmailAddress=Settings.read().email_sender,
             Destination={"ToAddresses": [SIMULATOR]},
             Content={"Simple": {"Subject": {"Data": "Heartbeat"}, "Body": {"Text": {"Data": _TEXT}}}},
-            ConfigurationSetName=settings().email_configuration_set,
+            ConfigurationSetName=Settings.read().email_configuration_set,
             EmailTags=[{"Name": "request_id", "Value": REQUEST_ID}],
         )
     except aws.AWS_ERRORS as error:

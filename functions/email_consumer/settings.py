@@ -1,7 +1,5 @@
 """The settings of the email consumer."""
 
-from functools import cache
-
 from pydantic import Json
 
 from assistance.platform.environment import Environment
@@ -16,6 +14,3 @@ class Settings(Environment):
     email_configuration_set: str
     take_page: str = ""  # the beginning of the links by which humans take requests; empty if mails have none
     take_secret: str = ""  # the ARN of the secret that signs these links
-
-
-settings = cache(Settings.read)

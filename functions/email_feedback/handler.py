@@ -16,11 +16,16 @@ from assistance.routing import Channel
 from assistance.store.requests import deployed
 from email_feedback.events import VALIDATION, MalformedEvent, Other, parse
 from email_feedback.feedback import DlqUnavailable, Feedback, NotYetRecorded
-from email_feedback.settings import settings
+from email_feedback.settings import Settings
 
 _LONG_AGO: Final = "1970-01-01T00:00:00Z"  # an event without a time does not wait for others
 
-feedback = cache(lambda: Feedback(deployed(settings().table_name), aws.when_used(aws.sqs), settings().email_dlq_url))
+
+@cache
+def feedback() -> Feedback:
+    """The handler of events, with this deployment's table and dead-letter queue."""
+    settings = Settings.read()
+    return Feedback(deployed(settings.table_name), aws.when_used(aws.sqs), settings.email_dlq_url)
 
 
 @logger.inject_lambda_context(log_event=False)

@@ -1,7 +1,5 @@
 """The settings of the function that handles SES's events."""
 
-from functools import cache
-
 from assistance.platform.environment import Environment
 
 
@@ -10,6 +8,3 @@ class Settings(Environment):
 
     table_name: str
     email_dlq_url: str
-
-
-settings = cache(Settings.read)

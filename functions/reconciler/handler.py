@@ -19,31 +19,31 @@ from reconciler import dead_letters, new_requests, open_requests, untaken
 from reconciler.lease import lease
 from reconciler.outbox import Sweep, publish_late
 from reconciler.run import Report, Run
-from reconciler.settings import settings
+from reconciler.settings import Settings
 
-requests = cache(lambda: deployed(settings().table_name))
+requests = cache(lambda: deployed(Settings.read().table_name))
 
-publisher = cache(lambda: Publisher(aws.when_used(aws.sns), settings().topic_arn, requests(), late=True))
+publisher = cache(lambda: Publisher(aws.when_used(aws.sns), Settings.read().topic_arn, requests(), late=True))
 sqs = cache(lambda: aws.when_used(aws.sqs))
 
 
 def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bool) -> Report:
     """Check new and other unfinished requests and dead letters, after the outbox `sweep`. Raises `TableUnavailable`."""
-    overdue = timedelta(seconds=settings().overdue_seconds)
-    run = Run(requests(), sqs(), settings().queues, overdue, remaining_ms, dry_run, sweep.left)
+    overdue = timedelta(seconds=Settings.read().overdue_seconds)
+    run = Run(requests(), sqs(), Settings.read().queues, overdue, remaining_ms, dry_run, sweep.left)
     waiting = {found.id: found for found in (*open_requests.watched(run), *new_requests.check(run))}
     dead_letters.find(run, waiting)
     for found in waiting.values():
         if found.record.unfinished:
             open_requests.locate(run, found)
-    if settings().take:
+    if Settings.read().take:
         untaken.escalate(run, waiting.values())
     return run.report
 
 
 def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
     """Publish late outbox entries, then check unfinished requests. Returns both results. `dry_run` changes nothing."""
-    grace, remaining_ms = timedelta(seconds=settings().grace_seconds), context.get_remaining_time_in_millis
+    grace, remaining_ms = timedelta(seconds=Settings.read().grace_seconds), context.get_remaining_time_in_millis
     sweep = publish_late(publisher(), grace, remaining_ms, dry_run=dry_run)
     report = check_requests(sweep, remaining_ms, dry_run=dry_run)
     if not dry_run:
@@ -67,12 +67,12 @@ def measure(sweep: Sweep, report: Report) -> None:
     metrics.add_metric("StuckDeliveries", MetricUnit.Count, len(report.stuck))
     metrics.add_metric("UnreadableItems", MetricUnit.Count, sweep.unreadable + report.unreadable)
     metrics.add_metric("LedgerBehind", MetricUnit.Seconds, report.behind_seconds)
-    if settings().take:
+    if Settings.read().take:
         # `untaken.py` has added each one before it wrote the decision.
         metrics.add_metric("UntakenRequests", MetricUnit.Count, 0)
     metrics.flush_metrics()
     tally = Tally()
-    for channel in settings().queues:
+    for channel in Settings.read().queues:
         tally.add(Metric.OLDEST_PENDING_AGE, report.oldest_pending_seconds[channel], channel=channel)
     tally.emit()
 

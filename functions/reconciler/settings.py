@@ -1,7 +1,5 @@
 """The settings of the reconciler."""
 
-from functools import cache
-
 from pydantic import BaseModel, Json, PositiveInt
 
 from assistance.platform.environment import Environment
@@ -23,6 +21,3 @@ class Settings(Environment):
     overdue_seconds: PositiveInt  # an attempt that is late by more than this may count as lost
     queues: Json[dict[str, ChannelQueues]]  # by channel
     take: bool = False  # True if humans take requests, so that requests that nobody has taken in time are escalated
-
-
-settings = cache(Settings.read)

@@ -19,7 +19,7 @@ from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
 from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG, may_blame_content
 from slack_consumer.heartbeat import defects
 from slack_consumer.history_search import find_posted
-from slack_consumer.settings import settings
+from slack_consumer.settings import Settings
 from slack_consumer.web_api import ask
 
 SUSPICIOUS: Final = 2
@@ -38,7 +38,8 @@ def room() -> int:
 
 def post(outgoing: Sequence[Outgoing]) -> str:
     """Post the requests, which all go to the same Slack channel, in one message. Returns the message's id (`ts`)."""
-    channel, message = place(outgoing[0].request.topic), compose(outgoing, utc_now(), take=settings().take, room=room())
+    channel = place(outgoing[0].request.topic)
+    message = compose(outgoing, utc_now(), take=Settings.read().take, room=room())
     try:
         answer = ask(partial(WebClient.chat_postMessage, channel=channel, **message)).data
     except PermanentFailure as error:
@@ -68,7 +69,7 @@ def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
 def place(topic: str) -> str:
     """The Slack channel in which requests of that topic are posted at present."""
     own = routing.place(topic, Channel.SLACK)
-    return own if isinstance(own, str) else settings().slack_channel
+    return own if isinstance(own, str) else Settings.read().slack_channel
 
 
 def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -83,7 +84,7 @@ def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         else:
             of_place.setdefault(place(one.request.topic), []).append(one)
     for together in of_place.values():
-        yield from digests(together, utc_now(), take=settings().take, room=room())
+        yield from digests(together, utc_now(), take=Settings.read().take, room=room())
 
 
 lambda_handler = consumer(

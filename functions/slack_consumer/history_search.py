@@ -16,7 +16,7 @@ from assistance.platform.clock import utc_now
 from assistance.platform.observability import logger
 from assistance.slack.blocks import ShownRequest, requests_in
 from assistance.slack.message import payload, payloads
-from slack_consumer.settings import settings
+from slack_consumer.settings import Settings
 from slack_consumer.web_api import ask, ours
 
 PAGE: Final = 200
@@ -98,7 +98,7 @@ def windows(outgoing: Sequence[Outgoing]) -> list[tuple[Window, set[Outgoing]]]:
 
 def _window(doubt: Attempt) -> Window:
     ended_at = max(doubt.ended_at or 0, doubt.at)
-    place = doubt.place or settings().slack_channel
+    place = doubt.place or Settings.read().slack_channel
     return Window(place, doubt.at / 1_000 - _BEFORE_SECONDS, ended_at / 1_000 + _AFTER_SECONDS)
 
 

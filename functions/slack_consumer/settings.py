@@ -1,7 +1,5 @@
 """The settings of the Slack consumer."""
 
-from functools import cache
-
 from assistance.platform.environment import Environment
 
 
@@ -12,6 +10,3 @@ class Settings(Environment):
     slack_channel: str  # the id or name of the default Slack channel
     slack_api_url: str
     take: bool = False  # True if messages have buttons by which humans take requests
-
-
-settings = cache(Settings.read)

@@ -16,7 +16,7 @@ from assistance.platform import tls
 from assistance.platform.observability import silent
 from assistance.platform.secret import secret
 from slack_consumer.failures import OTHER_TOKEN_MAY_WORK, classify
-from slack_consumer.settings import settings
+from slack_consumer.settings import Settings
 
 TIMEOUT_SECONDS: Final = 8
 UNAVAILABLE: Final = "slack_token_unavailable"
@@ -70,7 +70,7 @@ def with_token(use: Callable[[str], Value]) -> Value:
 
     The token is cached for five minutes. Raises `DeliveryError`.
     """
-    token = partial(secret, settings().slack_token_secret, read_token, unavailable=UNAVAILABLE)
+    token = partial(secret, Settings.read().slack_token_secret, read_token, unavailable=UNAVAILABLE)
     first = token()
     try:
         return use(first)
@@ -82,7 +82,7 @@ def with_token(use: Callable[[str], Value]) -> Value:
 
 def ask(method: Method) -> Answer:
     """Call a method with this deployment's token. Raises a `DeliveryError`."""
-    return with_token(partial(call, method, settings().slack_api_url))
+    return with_token(partial(call, method, Settings.read().slack_api_url))
 
 
 def ours(message: Mapping[str, Any]) -> bool:
@@ -97,7 +97,7 @@ def ours(message: Mapping[str, Any]) -> bool:
 @lru_cache(maxsize=1)
 def ids(token: str) -> frozenset[str]:
     """The ids that Slack writes into messages of the token's app: https://docs.slack.dev/reference/methods/auth.test."""
-    who = call(WebClient.auth_test, settings().slack_api_url, token).data
+    who = call(WebClient.auth_test, Settings.read().slack_api_url, token).data
     own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])
     if not own:
         raise TransientFailure("unexpected_answer")

@@ -14,10 +14,10 @@ from assistance.platform.secret import candidates
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import deployed
 from slack_interactions import button_press, response_url, signature
-from slack_interactions.settings import settings
+from slack_interactions.settings import Settings
 from slack_interactions.taking import Taking
 
-taking = cache(lambda: Taking(deployed(settings().table_name), response_url.send))
+taking = cache(lambda: Taking(deployed(Settings.read().table_name), response_url.send))
 
 
 def answer(event: dict[str, Any]) -> HTTPStatus:
@@ -26,10 +26,10 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
     if body is None or not _is_signed(body, headers):
         logger.warning("a call is not signed by Slack")
         return HTTPStatus.UNAUTHORIZED
-    pressed = button_press.read(body, settings().slack_app_id)
+    pressed = button_press.read(body, Settings.read().slack_app_id)
     if pressed is None:
         return HTTPStatus.OK
-    if not response_url.is_slacks(pressed.response_url, settings().response_origin):
+    if not response_url.is_slacks(pressed.response_url, Settings.read().response_origin):
         logger.warning("a press has a response_url that is not Slack's", request_id=pressed.on.request_id)
         return HTTPStatus.BAD_REQUEST
     taking().act(pressed)
@@ -37,7 +37,7 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
 
 
 def _is_signed(body: str, headers: Mapping[str, Sequence[str]]) -> bool:
-    arn, unavailable = settings().slack_signing_secret, "slack_signing_secret_unavailable"
+    arn, unavailable = Settings.read().slack_signing_secret, "slack_signing_secret_unavailable"
     secrets = candidates(arn, signature.read, unavailable=unavailable)
     return any(signature.is_signed(body, headers, each) for each in secrets)
 

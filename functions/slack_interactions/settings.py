@@ -1,7 +1,5 @@
 """The settings of the function that handles button presses in Slack."""
 
-from functools import cache
-
 from assistance.platform.environment import Environment
 
 
@@ -12,6 +10,3 @@ class Settings(Environment):
     slack_signing_secret: str  # the ARN of the secret with Slack's signing secret
     slack_app_id: str = ""  # empty if the deployer has not given it
     response_origin: str = ""  # scheme, host and port of the local Slack: only `make run` sets it
-
-
-settings = cache(Settings.read)

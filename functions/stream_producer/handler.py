@@ -14,12 +14,12 @@ from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.store.items import plain
 from assistance.store.requests import deployed
-from stream_producer.settings import settings
+from stream_producer.settings import Settings
 
 _PARALLEL: Final = 10
 
 
-publisher = cache(lambda: Publisher(aws.sns(), settings().topic_arn, deployed(settings().table_name)))
+publisher = cache(lambda: Publisher(aws.sns(), Settings.read().topic_arn, deployed(Settings.read().table_name)))
 
 
 def read(record: dict[str, Any]) -> Outboxed | None:

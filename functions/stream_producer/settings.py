@@ -1,7 +1,5 @@
 """The settings of the stream producer."""
 
-from functools import cache
-
 from assistance.platform.environment import Environment
 
 
@@ -10,6 +8,3 @@ class Settings(Environment):
 
     table_name: str
     topic_arn: str
-
-
-settings = cache(Settings.read)

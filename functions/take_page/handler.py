@@ -23,7 +23,7 @@ from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import RequestGone, deployed
 from assistance.take_link import BadLink, Link
 from take_page import page
-from take_page.settings import settings
+from take_page.settings import Settings
 from take_page.taking import Form, Shown, Taking
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -39,7 +39,7 @@ class Foreign(Exception):
     """According to the browser's headers, another site's page has sent the form."""
 
 
-taking = cache(lambda: Taking(deployed(settings().table_name)))
+taking = cache(lambda: Taking(deployed(Settings.read().table_name)))
 
 
 def answer(event: dict[str, Any]) -> Shown:
@@ -53,7 +53,7 @@ def answer(event: dict[str, Any]) -> Shown:
 
 
 def _link(event: dict[str, Any]) -> Link:
-    arn, now = settings().take_secret, epoch_ms(utc_now()) // 1_000
+    arn, now = Settings.read().take_secret, epoch_ms(utc_now()) // 1_000
     token = (event.get("pathParameters") or {}).get("token") or ""
     # A consumer may know a new key sooner than this function.
     for keys in candidates(arn, take_link.read, unavailable=UNAVAILABLE):
@@ -68,7 +68,7 @@ def _refuse_foreign(headers: dict[str, list[str]]) -> None:
     The take page forbids referrers, so browsers send `null` as the origin of its form:
     https://fetch.spec.whatwg.org/#append-a-request-origin-header.
     """
-    page_url = urlsplit(settings().take_page)
+    page_url = urlsplit(Settings.read().take_page)
     own = {f"{page_url.scheme}://{page_url.netloc}", "null"}
     if not {"none", "same-origin"}.issuperset(headers.get("sec-fetch-site", ())):
         raise Foreign

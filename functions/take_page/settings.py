@@ -1,7 +1,5 @@
 """The settings of the take page."""
 
-from functools import cache
-
 from assistance.platform.environment import Environment
 
 
@@ -11,6 +9,3 @@ class Settings(Environment):
     table_name: str
     take_secret: str  # the ARN of the secret that signs links
     take_page: str  # the beginning of these links
-
-
-settings = cache(Settings.read)

@@ -25,7 +25,7 @@ from assistance.routing import Channel
 from teams_consumer import secret as address
 from teams_consumer.failures import classify
 from teams_consumer.message import compose
-from teams_consumer.settings import settings
+from teams_consumer.settings import Settings
 
 TIMEOUT_SECONDS: Final = 8
 RUN: Final = "x-ms-workflow-run-id"
@@ -34,7 +34,7 @@ RUN: Final = "x-ms-workflow-run-id"
 def place(topic: str) -> str:
     """The ARN of the secret with the URL of the workflow for requests of that topic."""
     name = routing.place(topic, Channel.TEAMS)
-    return settings().teams_secrets[name] if isinstance(name, str) else settings().teams_secret
+    return Settings.read().teams_secrets[name] if isinstance(name, str) else Settings.read().teams_secret
 
 
 def workflow(topic: str, *, fresh: bool = False) -> SplitResult:
@@ -42,7 +42,7 @@ def workflow(topic: str, *, fresh: bool = False) -> SplitResult:
 
     `fresh` reads it from the secret again.
     """
-    read = partial(address.read, loopback=settings().teams_loopback)
+    read = partial(address.read, loopback=Settings.read().teams_loopback)
     return secret(place(topic), read, unavailable="teams_secret_unavailable", fresh=fresh)
 
 
@@ -79,7 +79,7 @@ def send(outgoing: Outgoing) -> str:
     If the call fails for good, and an operator has replaced the URL in the secret, call the new URL.
     """
     topic, url = outgoing.request.topic, workflow(outgoing.request.topic)
-    body = compose(outgoing, take_url=take_url(outgoing, settings().take_page, settings().take_secret))
+    body = compose(outgoing, take_url=take_url(outgoing, Settings.read().take_page, Settings.read().take_secret))
     try:
         return post(url, body)
     except PermanentFailure:

@@ -1,7 +1,6 @@
 """The settings of the Teams consumer."""
 
 from collections.abc import Mapping
-from functools import cache
 
 from pydantic import Field, Json
 
@@ -16,6 +15,3 @@ class Settings(Environment):
     teams_loopback: bool = False  # True if workflows at http://127.0.0.1 are allowed: only `make run` sets it
     take_page: str = ""  # the beginning of the links by which humans take requests; empty if cards have none
     take_secret: str = ""  # the ARN of the secret that signs these links
-
-
-settings = cache(Settings.read)

@@ -23,6 +23,7 @@ from assistance.engine.dead_letters import request_id_in, unwrapped
 from assistance.errors import TableUnavailable
 from assistance.history import RESEND
 from assistance.platform.clock import epoch_ms
+from assistance.platform.environment import Environment
 from assistance.routing import DESTINATIONS, Channel, Destination
 from assistance.slack.blocks import parse_value
 from assistance.store.requests import Requests
@@ -250,6 +251,7 @@ class System:
         mails, strikes = self.mails(), self.injector.strikes
         mine = {"QUEUE_URL": self.cloud.queues[channel], "DLQ_URL": self.cloud.dlqs[channel]}
         with patch.dict(os.environ, mine):
+            Environment.read.cache_clear()  # each consumer is a function of its own, with its own settings
             handler = self.cloud.handler(f"{channel}_consumer")
             answer = self.invoke(lambda: handler({"Records": records}, self.cloud.context))
         if answer is None or self.injector.strikes > strikes:

@@ -18,6 +18,7 @@ from botocore.client import BaseClient
 from moto import mock_aws
 
 from assistance.platform.clock import utc_now
+from assistance.platform.environment import Environment
 from assistance.platform.secret import secrets
 from assistance.routing import DESTINATIONS, ROUTES, Channel, Destination, named, routes
 from assistance.store.schema import OUTBOX_SHARD
@@ -67,8 +68,8 @@ def forget() -> None:
     routes.cache_clear()
     secrets.cache_clear()
     ids.cache_clear()
+    Environment.read.cache_clear()
     for function in (*HANDLERS, *INTERACTIVE):
-        importlib.import_module(f"{function}.settings").settings.cache_clear()
         handler = importlib.import_module(f"{function}.handler")
         exec(_code(handler.__name__), vars(handler))  # noqa: S102 # as `importlib.reload` does
         vars(handler)["lambda_handler"] = as_function(function, handler.lambda_handler)
@@ -219,6 +220,7 @@ class Cloud:
             return []
         own = {"QUEUE_URL": self.queues[channel], "DLQ_URL": self.dlqs[channel]}
         with patch.dict(os.environ, own):
+            Environment.read.cache_clear()  # each consumer is a function of its own, with its own settings
             answer = self.handler(f"{channel}_consumer")({"Records": records}, self.context)
         failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
         for record in records:

@@ -31,7 +31,7 @@ from callback_consumer import egress, failures
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
 from callback_consumer.message import sign
 from callback_consumer.secret import read
-from email_consumer import settings as email
+from email_consumer.settings import Settings as EmailSettings
 from local.slack_server import SlackServer
 from tests.integration.cloud import SIGNING_SECRET, Cloud
 from tests.integration.steps import feedback
@@ -163,7 +163,7 @@ def test_the_bot_gets_a_callback_about_a_failure_only_after_the_fallback_has_fai
     stack.produce()
     assert stack.receive(CALLBACK) == [], "it is on its way by email"
     monkeypatch.setenv("EMAIL_SENDER", "unverified@example.com")
-    email.settings.cache_clear()
+    EmailSettings.read.cache_clear()
     travel(stack)
     assert callback_statuses(bot) == ["failed"]
 

@@ -13,7 +13,7 @@ from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
 from email_feedback import handler as email_feedback
 from local.slack_server import SlackServer
-from slack_consumer import settings as slack_settings
+from slack_consumer.settings import Settings as SlackSettings
 from tests.integration.cloud import Cloud
 from tests.integration.steps import emails, feedback, mailed
 from tests.receiver import Receiver
@@ -74,7 +74,7 @@ def test_a_post_with_unknown_outcome_is_not_repeated_after_the_configured_slack_
     stack.produce()
     stack.consume(Channel.SLACK)
     monkeypatch.setenv("SLACK_CHANNEL", "C0NEW")
-    slack_settings.settings.cache_clear()
+    SlackSettings.read.cache_clear()
     stack.consume_until_quiet(Channel.SLACK)
     assert stack.status(request_id) == "delivered"
     assert len(slack.messages) == 1
@@ -90,7 +90,7 @@ def test_the_search_for_a_post_reads_the_other_slack_channels_although_the_bot_h
     stack.produce()
     stack.consume(Channel.SLACK)
     monkeypatch.setenv("SLACK_CHANNEL", "C0NEW")
-    slack_settings.settings.cache_clear()
+    SlackSettings.read.cache_clear()
     slack.fail("drop", method="chat.postMessage", times=1)
     stack.consume(Channel.SLACK)
     slack.workspace.channels -= {"C0ASSIST"}

@@ -15,7 +15,7 @@ from assistance.domain.record import Entry
 from assistance.errors import RateLimited
 from assistance.routing import DESTINATIONS, Channel, Destination
 from assistance.store.schema import RECORD, REQUEST, SORT_KEY
-from slack_consumer.settings import settings as slack_settings
+from slack_consumer.settings import Settings as SlackSettings
 from tests.faults.aws import VISIBILITY, Memory
 from tests.faults.fault_injection import Call, Kind
 from tests.faults.world import World as System
@@ -215,7 +215,7 @@ class Deployed(Stage):
     def _settle_in(place: str) -> None:
         """Set the consumer's Slack channel to `place` (A or B): the one with which the next invocation was deployed."""
         os.environ["SLACK_CHANNEL"] = SLACK[place]
-        slack_settings.cache_clear()
+        SlackSettings.read.cache_clear()
 
     def come_back(self, delivery: str, number: int) -> None:
         """The email feedback function records a bounce: of the mail that attempt `number` of the delivery sent."""

@@ -1,6 +1,7 @@
 """A function's settings, read from its environment variables and validated."""
 
 import os
+from functools import cache
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,8 +17,9 @@ class Environment(BaseModel):
     model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
     @classmethod
+    @cache
     def read(cls) -> Self:
-        """The validated settings. Raises `InvalidSettings`. Call this at the first event: it turns on Python's GC."""
+        """The validated settings, read at the first call, which turns on Python's GC. Raises `InvalidSettings`."""
         startup.turn_gc_on()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
