@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
@@ -33,6 +34,19 @@ def failure(
             return RateLimited(code, retry_after=retry_after)
         case _:
             return TransientFailure(code, retry_after=retry_after, in_doubt=in_doubt or kind is Kind.IN_DOUBT)
+
+
+def http_failure(
+    status: int, headers: Mapping[str, str], kinds: Mapping[str, Kind], now: datetime, *, in_doubt: bool = False
+) -> PermanentFailure | TransientFailure | None:
+    """The `DeliveryError` for an answer by HTTP. None if its status is 2xx. A redirect counts as a failure.
+
+    `kinds`: the kinds of codes such as `http_404`. Other codes count as transient, and as in doubt if `in_doubt`.
+    """
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return None
+    code, seconds = f"http_{status}", retry_after(headers.get("retry-after", ""), now)
+    return failure(kinds.get(code, Kind.TRANSIENT), code, retry_after=seconds, in_doubt=in_doubt)
 
 
 class Table(NamedTuple):

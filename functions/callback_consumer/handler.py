@@ -2,19 +2,24 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Final
 
 from assistance.engine.consumer import consumer
 from assistance.errors import PermanentFailure
+from assistance.failures import by_code, http_failure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.platform.secret import secret, secrets
 from assistance.routing import CALLBACK
 from callback_consumer import secret as signing_keys
 from callback_consumer.egress import Answer, Egress
-from callback_consumer.failures import classify
 from callback_consumer.message import compose, sign, webhook_id
 from callback_consumer.receivers import Receivers
 from callback_consumer.settings import Settings
+
+# As Standard Webhooks says:
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+ANSWERS: Final = by_code(permanent="http_410", rate_limited="http_429")
 
 egress = cache(lambda: Egress(loopback=Settings.read().callback_loopback))
 receivers = cache(Receivers)
@@ -35,7 +40,7 @@ def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, byt
     id_, body = webhook_id(outgoing.request, event), compose(outgoing.request, event)
     keys = secret(Settings.read().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")
     answer = receivers.call(url, partial(post, url, body.encode(), sign(id_, body, keys, utc_now())))
-    if failure := classify(answer.status, answer.headers, utc_now()):
+    if failure := http_failure(answer.status, answer.headers, ANSWERS, utc_now()):
         raise failure
     return id_
 

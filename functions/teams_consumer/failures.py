@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 from assistance.errors import DeliveryError
-from assistance.failures import Kind, Table, by_code, failure, retry_after
+from assistance.failures import Table, by_code, http_failure
 
 ANSWERS: Final = by_code(
     permanent="http_400 http_401 http_403 http_404 http_405 http_410 http_413 http_415",
@@ -29,10 +29,5 @@ TABLES: Final = (
 
 
 def classify(status: int, headers: Mapping[str, str], now: datetime) -> DeliveryError | None:
-    """The `DeliveryError` for an answer. None if the workflow has accepted the call. A redirect counts as a failure."""
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return None
-    code = f"http_{status}"
-    seconds = retry_after(headers.get("retry-after", ""), now)
-    in_doubt = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return failure(ANSWERS.get(code, Kind.TRANSIENT), code, retry_after=seconds, in_doubt=in_doubt)
+    """The `DeliveryError` for an answer. None if the workflow has accepted the call."""
+    return http_failure(status, headers, ANSWERS, now, in_doubt=status >= HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -21,14 +21,15 @@ from assistance.domain.record import Outcome
 from assistance.engine import takes
 from assistance.engine.takes import Human
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.failures import MAX_RETRY_AFTER
+from assistance.failures import MAX_RETRY_AFTER, http_failure
 from assistance.platform.clock import timestamp_of, utc_now
 from assistance.routing import CALLBACK, ROUTES, Channel, Route, Topic, routes
 from assistance.store.requests import Requests
 from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import Items
-from callback_consumer import egress, failures
+from callback_consumer import egress
 from callback_consumer.egress import MAX_HEAD_BYTES, Answer, Egress
+from callback_consumer.handler import ANSWERS
 from callback_consumer.message import sign
 from callback_consumer.secret import read
 from email_consumer.settings import Settings as EmailSettings
@@ -389,7 +390,7 @@ def test_the_documented_python_example_verifies_a_callback(
 def test_the_http_status_of_a_bots_response_is_classified_as_the_standard_webhooks_specification_says(
     status: int, headers: dict[str, str], kind: type[DeliveryError], retry_after: float | None
 ) -> None:
-    failure = failures.classify(status, headers, utc_now())
+    failure = http_failure(status, headers, ANSWERS, utc_now())
     assert type(failure) is kind
     assert failure.code == f"http_{status}"
     assert getattr(failure, "retry_after", None) == retry_after
@@ -397,10 +398,10 @@ def test_the_http_status_of_a_bots_response_is_classified_as_the_standard_webhoo
 
 def test_a_retry_after_header_may_be_a_date() -> None:
     now = utc_now().replace(microsecond=0)
-    failure = failures.classify(503, {"retry-after": format_datetime(now + timedelta(minutes=2))}, now)
+    failure = http_failure(503, {"retry-after": format_datetime(now + timedelta(minutes=2))}, ANSWERS, now)
     assert isinstance(failure, TransientFailure)
     assert failure.retry_after == 120
-    assert failures.classify(204, {}, now) is None
+    assert http_failure(204, {}, ANSWERS, now) is None
 
 
 # The connection to the receiver
