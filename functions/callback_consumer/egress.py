@@ -9,9 +9,10 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
@@ -35,7 +36,7 @@ MAX_HEAD_BYTES: Final = 16_384
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})( [^\n]*)?\r?\n")
 
 _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect: TypeAlias = Callable[..., Awaitable[_Connection]]
+Connect: TypeAlias = Callable[..., Coroutine[Any, Any, _Connection]]
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -95,7 +96,7 @@ class Egress:
             addresses = await self._addresses(host, port)
             if not addresses or not (local or all(map(is_public, addresses))):
                 raise PermanentFailure("address_not_public")
-            return await self._connected([(address, port) for address in addresses], secure)
+            return await _first([partial(self.connect, address, port, **secure) for address in addresses])
 
         return asyncio.run(_exchange(connect, request, body))
 
@@ -112,35 +113,31 @@ class Egress:
         finally:
             thread.shutdown(wait=False)
 
-    async def _connected(self, addresses: Sequence[tuple[str, int]], secure: Mapping[str, Any]) -> _Connection:
-        """Connect to the address (IP, port) that is the first to accept. `secure`: TLS arguments.
 
-        A silent address does not hold up the others: the attempt at the next one begins after a pause, or at once if an
-        attempt fails, as in https://www.rfc-editor.org/rfc/rfc8305#section-5.
-        """
-        left, running = list(addresses), set[asyncio.Task[_Connection]]()
-        pause = CONNECT_SECONDS / min(len(addresses), _SILENT_ADDRESSES)
-        try:
-            while True:
-                if left:
-                    running.add(asyncio.create_task(self._one(*left.pop(0), secure)))
-                ended, running = await asyncio.wait(
-                    running, timeout=pause if left else None, return_when=asyncio.FIRST_COMPLETED
-                )
-                connections = [attempt.result() for attempt in ended if attempt.exception() is None]
-                for _, writer in connections[1:]:
-                    writer.transport.abort()
-                if connections:
-                    return connections[0]
-                for error in (attempt.exception() for attempt in ended):
-                    if error and not (isinstance(error, OSError) and (left or running)):
-                        raise error
-        finally:
-            for attempt in running:
-                attempt.cancel()
+async def _first(attempts: Sequence[Callable[[], Coroutine[Any, Any, _Connection]]]) -> _Connection:
+    """The connection of the first attempt that succeeds. Each attempt is for another address of the host.
 
-    async def _one(self, address: str, port: int, secure: Mapping[str, Any]) -> _Connection:
-        return await self.connect(address, port, **secure)
+    A silent address does not hold up the others: the attempt at the next one begins after a pause, or at once if an
+    attempt fails, as in https://www.rfc-editor.org/rfc/rfc8305#section-5.
+    """
+    left, running = list(attempts), set[asyncio.Task[_Connection]]()
+    pause = CONNECT_SECONDS / min(len(attempts), _SILENT_ADDRESSES)
+    try:
+        while left or running:
+            if left:
+                running.add(asyncio.create_task(left.pop(0)()))
+            ended, running = await asyncio.wait(
+                running, timeout=pause if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            connections = [attempt.result() for attempt in ended if attempt.exception() is None]
+            for _, writer in connections[1:]:
+                writer.transport.abort()
+            if connections:
+                return connections[0]
+        return ended.pop().result()  # all attempts have failed: this raises the last error
+    finally:
+        for attempt in running:
+            attempt.cancel()
 
 
 async def _exchange(connect: Callable[[], Awaitable[_Connection]], request: h11.Request, body: bytes) -> Answer:
