@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
-_FIELDS = ("Root", "Parent", "Sampled")
 _SAMPLED = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=1")
 _continued: ContextVar[str | None] = ContextVar("continued", default=None)
 
@@ -31,8 +30,8 @@ def current() -> str | None:
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
-    given = dict(part.partition("=")[::2] for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"))
-    return valid(";".join(f"{name}={given.get(name, '')}" for name in _FIELDS))
+    found = _SAMPLED.search(os.environ.get("_X_AMZN_TRACE_ID", ""))
+    return found and found[0]
 
 
 @contextmanager
