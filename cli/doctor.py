@@ -18,7 +18,6 @@ from cli.findings import Finding, State, ok_if
 from cli.stack import Stack
 from cli.switches import schedules
 from slack_consumer import web_api
-from slack_consumer.failures import AUTHENTICATION
 
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
 # By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
@@ -27,6 +26,8 @@ _CHANNEL_ADVICE: Final = {
     "not_in_channel": "invite the bot: /invite @bot in the channel",
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
+# Slack does not accept the token at all.
+_NO_TOKEN: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
 _DESCRIBED_IN: Final = {
@@ -59,7 +60,7 @@ def _slack(stack: Stack) -> Iterator[Finding]:
     try:
         headers = web_api.call(WebClient.auth_test, settings["SLACK_API_URL"], token).headers
     except PermanentFailure as error:
-        found = advice if error.code in AUTHENTICATION else _UNUSUAL
+        found = advice if error.code in _NO_TOKEN else _UNUSUAL
         yield Finding("Slack token", State.WRONG, f"Slack refused the check: {error.code}", found)
         return
     except TransientFailure as error:

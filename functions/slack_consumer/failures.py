@@ -10,22 +10,6 @@ from assistance.errors import DeliveryError, RateLimited
 from assistance.failures import Kind, Table, by_code, failure, retry_after
 from assistance.platform.clock import utc_now
 
-AUTHENTICATION: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
-"""Slack does not accept the token at all."""
-OTHER_TOKEN_MAY_WORK: Final = AUTHENTICATION | {
-    "access_denied",
-    "channel_not_found",
-    "missing_scope",
-    "no_permission",
-    "not_allowed_token_type",
-    "not_in_channel",
-    "team_access_not_granted",
-}
-"""After these errors, the consumer reads the token from the secret again, and repeats the call with a new token.
-
-A new token may also have more scopes, or belong to another app or workspace.
-"""
-
 TOO_LONG: Final = "msg_blocks_too_long"
 CONTENT_ERRORS: Final = frozenset(
     {

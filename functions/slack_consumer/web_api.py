@@ -15,7 +15,7 @@ from assistance.errors import UNREADABLE, PermanentFailure, TransientFailure, Un
 from assistance.platform import tls
 from assistance.platform.observability import silent
 from assistance.platform.secret import secret
-from slack_consumer.failures import OTHER_TOKEN_MAY_WORK, classify
+from slack_consumer.failures import classify
 from slack_consumer.settings import Settings
 
 TIMEOUT_SECONDS: Final = 8
@@ -66,16 +66,17 @@ def read_token(text: str) -> str:
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Call `use` with this deployment's token; and once more if Slack refuses it and a new one is stored.
+    """Call `use` with this deployment's token; and once more if that fails for good, and a new token is stored.
 
-    The token is cached for five minutes. Raises `DeliveryError`.
+    The token is cached for five minutes. A new one may also have more scopes, or belong to another app or workspace.
+    Raises `DeliveryError`.
     """
     token = partial(secret, Settings.read().slack_token_secret, read_token, unavailable=UNAVAILABLE)
     first = token()
     try:
         return use(first)
-    except PermanentFailure as failure:
-        if failure.code not in OTHER_TOKEN_MAY_WORK or (stored := token(fresh=True)) == first:
+    except PermanentFailure:
+        if (stored := token(fresh=True)) == first:
             raise
     return use(stored)
 
