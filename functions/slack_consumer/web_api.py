@@ -11,10 +11,10 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from assistance.errors import UNREADABLE, PermanentFailure, TransientFailure, UnusableSecret
+from assistance.errors import UNREADABLE, TransientFailure, UnusableSecret
 from assistance.platform import tls
 from assistance.platform.observability import silent
-from assistance.platform.secret import secret
+from assistance.platform.secret import with_secret
 from slack_consumer.failures import classify
 from slack_consumer.settings import Settings
 
@@ -66,19 +66,11 @@ def read_token(text: str) -> str:
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Call `use` with this deployment's token; and once more if that fails for good, and a new token is stored.
+    """Call `use` with this deployment's token, as `with_secret` does. Raises `DeliveryError`.
 
-    The token is cached for five minutes. A new one may also have more scopes, or belong to another app or workspace.
-    Raises `DeliveryError`.
+    A new token may also have more scopes, or belong to another app or workspace.
     """
-    token = partial(secret, Settings.read().slack_token_secret, read_token, unavailable=UNAVAILABLE)
-    first = token()
-    try:
-        return use(first)
-    except PermanentFailure:
-        if (stored := token(fresh=True)) == first:
-            raise
-    return use(stored)
+    return with_secret(Settings.read().slack_token_secret, read_token, use, unavailable=UNAVAILABLE)
 
 
 def ask(method: Method) -> Answer:

@@ -6,7 +6,7 @@ and a request may be posted twice.
 """
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
@@ -16,11 +16,11 @@ from assistance import routing
 from assistance.engine.consumer import consumer
 from assistance.engine.heartbeat import topics
 from assistance.engine.links import take_url
-from assistance.errors import PermanentFailure, TransientFailure
+from assistance.errors import TransientFailure
 from assistance.models import Outgoing
 from assistance.platform import tls
 from assistance.platform.clock import utc_now
-from assistance.platform.secret import secret, secrets
+from assistance.platform.secret import secrets, with_secret
 from assistance.routing import Channel
 from teams_consumer import secret as address
 from teams_consumer.failures import classify
@@ -37,13 +37,10 @@ def place(topic: str) -> str:
     return Settings.read().teams_secrets[name] if isinstance(name, str) else Settings.read().teams_secret
 
 
-def workflow(topic: str, *, fresh: bool = False) -> SplitResult:
-    """The workflow's URL, which is secret as it contains a signature. It is cached for five minutes.
-
-    `fresh` reads it from the secret again.
-    """
+def with_workflow(topic: str, use: Callable[[SplitResult], str]) -> str:
+    """Call `use` with the URL of the topic's workflow, which is secret as it contains a signature."""
     read = partial(address.read, loopback=Settings.read().teams_loopback)
-    return secret(place(topic), read, unavailable="teams_secret_unavailable", fresh=fresh)
+    return with_secret(place(topic), read, use, unavailable="teams_secret_unavailable")
 
 
 def post(url: SplitResult, body: bytes) -> str:
@@ -74,25 +71,16 @@ def post(url: SplitResult, body: bytes) -> str:
 
 
 def send(outgoing: Outgoing) -> str:
-    """Call the workflow, and return the id of its run.
-
-    If the call fails for good, and an operator has replaced the URL in the secret, call the new URL.
-    """
-    topic, url = outgoing.request.topic, workflow(outgoing.request.topic)
+    """Call the workflow, and return the id of its run."""
     body = compose(outgoing, take_url=take_url(outgoing, Settings.read().take_page, Settings.read().take_secret))
-    try:
-        return post(url, body)
-    except PermanentFailure:
-        if (replaced := workflow(topic, fresh=True)) == url:
-            raise
-    return post(replaced, body)
+    return with_workflow(outgoing.request.topic, partial(post, body=body))
 
 
 def defects() -> Iterator[str]:
     """Yield the topics whose secret can't be used. To check whether the workflow runs, a card would have to be sent."""
     for topic in topics(Channel.TEAMS):
         try:
-            workflow(topic)
+            with_workflow(topic, SplitResult.geturl)
         except TransientFailure as failure:
             yield f"{topic}: {failure.code}"
 

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from assistance.errors import TransientFailure, UnusableSecret
+from assistance.errors import PermanentFailure, TransientFailure, UnusableSecret
 from assistance.platform import aws
 from assistance.platform.observability import logger
 
@@ -16,6 +16,7 @@ CHANGED_SECONDS: Final = 10
 """Minimum time between two reads of the same secret by `candidates`."""
 _CHANGED: Final = "changed"
 Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 
 @cache
@@ -37,6 +38,17 @@ def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: b
             return secret(arn, read, unavailable=unavailable, fresh=True)
         logger.error("a secret can't be used: put another value into it", secret=arn, defect=str(error))
         raise TransientFailure(unavailable) from error
+
+
+def with_secret(arn: str, read: Callable[[str], Value], use: Callable[[Value], Result], *, unavailable: str) -> Result:
+    """Call `use` with the cached secret; and once more if that fails for good, and an operator has stored a new one."""
+    first = secret(arn, read, unavailable=unavailable)
+    try:
+        return use(first)
+    except PermanentFailure:
+        if (stored := secret(arn, read, unavailable=unavailable, fresh=True)) == first:
+            raise
+    return use(stored)
 
 
 def candidates(arn: str, read: Callable[[str], Value], *, unavailable: str) -> Iterator[Value]:
