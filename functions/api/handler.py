@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import fields, replace
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from api.problems import Problem
 from api.settings import settings
 from assistance.domain.record import Status
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
-from assistance.history import Delivery, RequestRecord
+from assistance.history import Attempt, Delivery, RequestRecord
 from assistance.ids import is_request_id
 from assistance.models import AssistanceRequest
 from assistance.platform import unforeseen
@@ -136,13 +136,12 @@ def _details(record: RequestRecord) -> dict[str, Any]:
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:
-    members = asdict(delivery)
-    del members["claimed_until"]
-    return _present(members) | {"timeline": [_present(attempt) for attempt in members["timeline"]]}
+    return _members(replace(delivery, claimed_until=None)) | {"timeline": list(map(_members, delivery.timeline))}
 
 
-def _present(members: dict[str, Any]) -> dict[str, Any]:
-    """The members, without those that are None or False."""
+def _members(shown: Delivery | Attempt) -> dict[str, Any]:
+    """The fields and their values, without those that are None or False."""
+    members = {item.name: getattr(shown, item.name) for item in fields(shown)}
     return {name: value for name, value in members.items() if value is not None and value is not False}
 
 

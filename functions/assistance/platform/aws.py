@@ -85,6 +85,7 @@ def when_used(make: Callable[[], Client]) -> Client:
 
 def table(name: str) -> Table:
     """The application's table, whose operations take and return plain Python values."""
+    dynamodb.leave_values(_session().get_component("data_loader"))
     return dynamodb.table(_client("dynamodb"), name)
 
 

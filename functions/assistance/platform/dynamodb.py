@@ -1,6 +1,6 @@
 """Translates https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html to plain values."""
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from assistance.platform.response_parsers import UnreadableAnswer
 
 if TYPE_CHECKING:
+    from botocore.loaders import Loader
     from botocore.model import OperationModel
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.service_resource import Table
@@ -31,7 +32,7 @@ def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
         case list() | tuple():
             return {"L": [noted(part) for part in value]}
         case bytes():
-            return {"B": value}
+            return {"B": b64encode(value).decode()}
         case set() | frozenset():
             parts = [item for part in value for item in noted(part).items()]
             if len(kinds := {kind for kind, _ in parts}) == 1 and kinds <= {"S", "N", "B"}:
@@ -70,6 +71,14 @@ def _number(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation as error:
         raise ValueError("no number") from error
+
+
+def leave_values(loader: "Loader") -> None:
+    """Let botocore pass attribute values on as they are, in clients that are created from now on.
+
+    Otherwise it copies each value once more, which takes a tenth of the CPU time of a write, and a quarter of a read.
+    """
+    loader.load_service_model("dynamodb", "service-2")["shapes"]["AttributeValue"]["document"] = True
 
 
 def table(client: "DynamoDBClient", name: str) -> "Table":
