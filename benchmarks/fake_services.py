@@ -88,7 +88,9 @@ def _dynamodb(operation: str, call: dict[str, object]) -> dict[str, object]:  # 
             ]
             return {"Items": keys, "Count": len(keys)}
         case "BatchGetItem", {"RequestItems": {"overdue": {"Keys": list(keys)}}}:
-            return {"Responses": {"overdue": [request_item(key["pk"]["S"], CREATED_AT) for key in keys]}}
+            # None of these requests has a record yet.
+            asked = [key["pk"]["S"] for key in keys if key["sk"]["S"] == "REQUEST"]
+            return {"Responses": {"overdue": [request_item(id_, CREATED_AT) for id_ in asked]}}
         case "GetItem", {"Key": {"pk": {"S": str(id_)}, "sk": {"S": "REQUEST"}}}:
             return {"Item": request_item(id_, CREATED_AT)}
         case "Query", {"ConsistentRead": True, "ExpressionAttributeValues": dict(values)}:

@@ -227,7 +227,7 @@ def steps(cloud: Cloud) -> list[Step]:
         Step("sweep", "open", 50, partial(swept, hour_ago, waiting(now + 60 * MINUTE)), _swept(opened=1)),
         Step("sweep", "stored", 50, partial(swept, yesterday, delivered), _swept()),
         Step("sweep", "due", 25, partial(swept, hour_ago, waiting(now - 30 * MINUTE)), _swept(opened=1, lost=1)),
-        Step("sweep", "unpublished", 25, partial(swept, hour_ago, None), _swept(published=1)),
+        Step("sweep", "unpublished", 25, partial(swept, hour_ago, None), _swept(published=1, opened=1)),
     ]
 
 

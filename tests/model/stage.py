@@ -89,8 +89,8 @@ class Stage:
         reconciler = importlib.import_module("reconciler.handler")
         grace = 1 if publishes else 100 * 24 * 3_600
         self.pass_by(self.until_overdue)
-        settings = reconciler.settings().model_copy(update={"grace_seconds": grace})
-        with patch.object(reconciler, "settings", lambda: settings):
+        settings = reconciler.Settings.read().model_copy(update={"grace_seconds": grace})
+        with patch.object(reconciler.Settings, "read", lambda: settings):
             assert self.system.reconcile(), "the sweep has died"
 
     # --- queues --------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """Publishes the outbox's messages to SNS, then removes their entries. In the other order, a crash would lose them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
+from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
@@ -15,7 +16,7 @@ from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.items import Item
-from assistance.store.requests import RequestGone, Requests, request_key
+from assistance.store.requests import RequestGone, Requests, Stored, request_key
 from assistance.store.schema import PARTITION_KEY
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ _PARALLEL: Final = 10
 class Publisher:
     """Publishes the messages of the outbox.
 
-    `late`: True for the reconciler. A late publisher also records that a request's first attempts are due from now on.
+    `late`: True for the reconciler. A late publisher also records that a request's first attempts are due from now on,
+    and that the reconciler watches it.
     """
 
     sns: SNSClient
@@ -49,7 +51,7 @@ class Publisher:
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
         with ThreadPoolExecutor(_PARALLEL) as pool:
             published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}
-            list(pool.map(partial(self._take_out, published), items))
+            list(pool.map(partial(self._take_out, published, self._records(items)), items))
         tally = Tally()
         for each in published:
             for channel in each.channels:
@@ -77,7 +79,15 @@ class Publisher:
                 logger.error("SNS refused an entry", request_id=request_id, error_code=failure.get("Code"))
         return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
-    def _take_out(self, published: set[Publication], item: Outboxed) -> None:
+    def _records(self, items: Sequence[Outboxed]) -> dict[str, Stored]:
+        """The records of the late requests. Of a record that is not in this batch, `update` reads the request alone."""
+        try:
+            ids = [item.key[PARTITION_KEY] for item in items if item.stored is None]
+            return self.requests.records(ids) if self.late else {}
+        except TableUnavailable:
+            return {}
+
+    def _take_out(self, published: set[Publication], records: Mapping[str, Stored], item: Outboxed) -> None:
         done = [each for each in item.publications if each in published]
         if not done:
             return
@@ -86,15 +96,19 @@ class Publisher:
             if item.stored is None:
                 self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
                 if self.late:
-                    self.requests.update(
-                        request_id, lambda record: transitions.queued(record, record.channels, now=epoch_ms(now))
-                    )
+                    event = partial(_published_late, now=epoch_ms(now))
+                    self.requests.update(request_id, event, records.get(request_id))
             else:
                 entries = [each.entry for each in done if each.entry]
                 event = partial(transitions.published, entries=entries, now=epoch_ms(now))
                 self.requests.update(request_id, event, item.stored)
         except (TableUnavailable, Unreadable, RequestGone) as error:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
+
+
+def _published_late(record: Record, *, now: int) -> Record:
+    """Note that the first attempts are due from now on, and let the reconciler watch the request, all in one write."""
+    return transitions.watch(transitions.queued(record, record.channels, now=now))
 
 
 def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":

@@ -1,6 +1,7 @@
 """Accepts, reads and changes requests in the table. A record is changed only by `Requests.change`."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -103,23 +104,34 @@ class Requests:
         Version 1's attempts at a request that this version has accepted are left out.
         """
         ids = list(request_ids)
-        keys = [
-            {schema.PARTITION_KEY: each, schema.SORT_KEY: sort}
-            for each in dict.fromkeys(ids)
-            for sort in (schema.REQUEST, schema.RECORD)
-        ]
-        items = self.items.many(keys, consistent=True, whole=True)
-        of = {each: [item for item in items if item[schema.PARTITION_KEY] == each] for each in ids}
+        of = self._many(ids)
         return [self.from_items(of[each]) if _is_ours(of[each]) else self.get(each) for each in ids]
+
+    def records(self, request_ids: Iterable[str]) -> dict[str, Stored]:
+        """The records of these requests, by id, without those that are unreadable, expired or accepted by version 1."""
+        found: dict[str, Stored] = {}
+        for request_id, items in self._many(request_ids).items():
+            with suppress(Unreadable):
+                if _is_ours(items) and (read := self._read(items)):
+                    found[request_id] = read[2]
+        return found
+
+    def _many(self, request_ids: Iterable[str]) -> dict[str, list[Item]]:
+        """The items that this version writes, by request id, read in batches."""
+        of: dict[str, list[Item]] = {each: [] for each in request_ids}
+        sorts = (schema.REQUEST, schema.RECORD)
+        keys = [{schema.PARTITION_KEY: each, schema.SORT_KEY: sort} for each in of for sort in sorts]
+        for item in self.items.many(keys, consistent=True, whole=True):
+            of[item[schema.PARTITION_KEY]].append(item)
+        return of
 
     def from_items(self, items: list[Item]) -> RequestRecord | None:
         """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
-        item = next((item for item in items if item[schema.SORT_KEY] == schema.REQUEST), None)
-        if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
+        if (read := self._read(items)) is None:
             return None
-        stored = _stored(item, items)
+        request, accepted, stored = read
         return RequestRecord(
-            request=request_of(item),
+            request=request,
             record=stored.record,
             published_at=published_at(accepted.published_at, stored.record),
             unpublished=stored.unpublished,
@@ -128,11 +140,17 @@ class Requests:
 
     def read(self, request_id: str) -> Stored:
         """A request's record. Raises `RequestGone` or `Unreadable`."""
-        items = self.items.of(request_id)
-        item = next((item for item in items if item[schema.SORT_KEY] == schema.REQUEST), None)
-        if item is None or checked(Accepted, item).ttl < self._now_s():
+        if (read := self._read(self.items.of(request_id))) is None:
             raise RequestGone
-        return _stored(item, items)
+        return read[2]
+
+    def _read(self, items: list[Item]) -> tuple[AssistanceRequest, Accepted, Stored] | None:
+        """What a request's items hold. None if the request has expired. Raises `Unreadable`."""
+        item = next((item for item in items if item[schema.SORT_KEY] == schema.REQUEST), None)
+        if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
+            return None
+        request = request_of(item)
+        return request, accepted, _stored(item, items, fresh_of(item, request, accepted))
 
     def change(
         self, request_id: str, event: Callable[[Record], tuple[Record, Answer]], known: Stored | None = None
@@ -177,9 +195,8 @@ def deployed(table_name: str) -> Requests:
     return Requests(Items(aws.table(table_name)))
 
 
-def fresh_of(item: Item) -> Record:
-    """The record of a request before its first attempt, computed from its request item. Raises `Unreadable`."""
-    request, accepted = request_of(item), checked(Accepted, item)
+def fresh_of(item: Item, request: AssistanceRequest, accepted: Accepted) -> Record:
+    """The record of a request before its first attempt, computed from its item and from what the item holds."""
     route = accepted.route
     if schema.FALLBACK_CHANNEL not in item:
         # Version 1 has stored the request without its fallback.
@@ -203,8 +220,7 @@ def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
     return transitions.first(accepted)
 
 
-def _stored(request_item: Item, items: list[Item]) -> Stored:
-    new = fresh_of(request_item)
+def _stored(request_item: Item, items: list[Item], new: Record) -> Stored:
     found = next((item for item in items if item[schema.SORT_KEY] == schema.RECORD), None)
     try:
         stored = replace(_in_item(found or {}, new), unpublished=schema.OUTBOX_SHARD in request_item)
