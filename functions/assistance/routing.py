@@ -1,12 +1,13 @@
 """Which channels a topic goes to: the one table from which topics, filters, queues, consumers and alarms follow."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from pydantic import TypeAdapter
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 """The form of a topic's name. It allows no character that a channel would have to escape."""
@@ -72,14 +73,7 @@ def routes() -> Mapping[str, Route]:
 
 def read(given: str) -> Mapping[str, Route]:
     """The routes in the JSON text that the functions have in their environment variable `ROUTES`."""
-    return {topic: _route(**route) for topic, route in json.loads(given).items()}
-
-
-def _route(
-    channels: list[str], fallback: str | None, where: dict[str, Any] | None = None, escalate_after: int | None = None
-) -> Route:
-    places = {Channel(name): place if isinstance(place, str) else tuple(place) for name, place in (where or {}).items()}
-    return Route(tuple(map(Channel, channels)), Channel(fallback) if fallback else None, places, escalate_after)
+    return TypeAdapter(Mapping[str, Route]).validate_json(given)
 
 
 def place(topic: str, channel: Channel) -> Place | None:
