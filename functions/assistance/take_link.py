@@ -46,8 +46,6 @@ class Link:
 def read(text: str) -> list[bytes]:
     """The keys in the secret: one, or during a change of keys the new one and the old one. Raises `UnusableSecret`."""
     keys = text.split()
-    if not keys:
-        raise UnusableSecret("the secret is empty")
     if not all(map(_KEY.fullmatch, keys)):
         raise UnusableSecret("the secret holds something else than keys of 32 characters or more, separated by spaces")
     return [key.encode() for key in keys]

@@ -12,8 +12,6 @@ KEY_BYTES: Final = range(24, 65)
 def read(text: str) -> list[bytes]:
     """The signing keys in the secret's text. Raises `UnusableSecret`."""
     keys = [_decoded(part.removeprefix("whsec_")) for part in text.split()]
-    if not keys:
-        raise UnusableSecret("the secret is empty")
     if not all(len(key) in KEY_BYTES for key in keys):
         raise UnusableSecret("the secret holds something else than keys of 24 to 64 bytes in Base64")
     return keys

@@ -16,8 +16,6 @@ _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 def read(text: str) -> list[str]:
     """The signing secrets: one, or during a change both the new one and the old one. Raises `UnusableSecret`."""
     secrets = text.split()
-    if not secrets:
-        raise UnusableSecret("the secret is empty")
     if not all(_SECRET.fullmatch(secret) for secret in secrets):
         raise UnusableSecret("the secret holds something else than signing secrets, separated by spaces")
     return secrets

@@ -12,12 +12,9 @@ _NO_URL: Final = re.compile(r"[^!-~]")
 
 def read(text: str, *, loopback: bool = False) -> SplitResult:
     """The URL in the secret. `loopback` also allows http://127.0.0.1. Raises `UnusableSecret`."""
-    address = text.strip()
-    if not address:
-        raise UnusableSecret("the secret is empty")
-    if odd := _NO_URL.search(address):
+    if odd := _NO_URL.search(text):
         raise UnusableSecret(f"the secret holds U+{ord(odd[0]):04X}, which no URL has: store the URL alone")
-    url = _split(address)
+    url = _split(text)
     if url is None or not url.hostname:
         raise UnusableSecret("the secret is no URL")
     if url.scheme != ("http" if loopback and url.hostname == "127.0.0.1" else "https"):

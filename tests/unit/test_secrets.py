@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import pytest
 from hypothesis import example, given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from assistance import take_link
 from assistance.errors import UnusableSecret
+from assistance.platform.secret import text
 from callback_consumer import secret as callback
 from slack_consumer.web_api import read_token
 from teams_consumer import secret as teams
@@ -19,12 +19,13 @@ from tests.logs import shown
 Read = Callable[[str], object]
 CANARY = "C4N4RY"
 READERS: dict[str, Read] = {
-    "slack": read_token,
-    "teams": teams.read,
-    "teams on this machine": partial(teams.read, loopback=True),
-    "callback": callback.read,
-    "links": take_link.read,
+    "slack": lambda value: read_token(text(value)),
+    "teams": lambda value: teams.read(text(value)),
+    "teams on this machine": lambda value: teams.read(text(value), loopback=True),
+    "callback": lambda value: callback.read(text(value)),
+    "links": lambda value: take_link.read(text(value)),
 }
+"""What each function reads from a secret's value."""
 UNUSABLE = [
     ("slack", f"xoxb-{CANARY}\nxoxb-{CANARY}", "U+000A"),
     ("slack", f"xoxb\u2011{CANARY}", "U+2011"),
@@ -59,11 +60,11 @@ UNUSABLE = [
 
 
 def test_surrounding_white_space_of_a_valid_secret_is_removed() -> None:
-    assert read_token(" xoxb-1-A\n") == "xoxb-1-A"
-    assert read_token("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
-    assert teams.read(" https://hooks.example.com/x?sig=a%2Fb\n").query == "sig=a%2Fb"
+    assert READERS["slack"](" xoxb-1-A\n") == "xoxb-1-A"
+    assert READERS["slack"]("xoxe.xoxb-1-Mi0yL_a+b/c==") == "xoxe.xoxb-1-Mi0yL_a+b/c=="
+    assert teams.read(text(" https://hooks.example.com/x?sig=a%2Fb\n")).query == "sig=a%2Fb"
     assert teams.read("http://127.0.0.1:8000/x", loopback=True).port == 8_000
-    assert callback.read(f"whsec_{'QUFB' * 8} {'QUJD' * 8}\n") == [b"AAA" * 8, b"ABC" * 8]
+    assert READERS["callback"](f"whsec_{'QUFB' * 8} {'QUJD' * 8}\n") == [b"AAA" * 8, b"ABC" * 8]
 
 
 @pytest.mark.parametrize(("reader", "value", "defect"), UNUSABLE)

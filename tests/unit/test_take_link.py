@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from assistance.errors import UnusableSecret
+from assistance.platform import secret
 from assistance.take_link import MAX_CHARACTERS, BadLink, Link, opened, read, token
 
 NOW: Final = 1_700_000_000
@@ -96,7 +97,7 @@ def test_the_signing_secret_contains_keys_separated_by_white_space() -> None:
 @pytest.mark.parametrize("text", ["", " \n", "short", f"{'n' * 44} short", "é" * 44])
 def test_a_signing_secret_without_keys_is_unusable_and_the_error_does_not_quote_the_secret(text: str) -> None:
     with pytest.raises(UnusableSecret) as refusal:
-        read(text)
+        read(secret.text(text))
     assert text.strip() not in str(refusal.value) or not text.strip()
 
 

@@ -64,7 +64,9 @@ def candidates(arn: str, read: Callable[[str], Value], *, unavailable: str) -> I
 
 
 def text(value: object) -> str:
-    """The secret's value. Raises `UnusableSecret` if it is not text."""
+    """The secret's value, without white space at its ends. Raises `UnusableSecret` if it is not text, or empty."""
     if not isinstance(value, str):
         raise UnusableSecret("the secret is binary: store it as text")
-    return value
+    if not value.strip():
+        raise UnusableSecret("the secret is empty")
+    return value.strip()
