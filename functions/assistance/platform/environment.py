@@ -1,5 +1,6 @@
 """A function's settings, read from its environment variables and validated."""
 
+import gc
 import os
 from functools import cache
 from typing import Self
@@ -7,7 +8,6 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assistance.errors import InvalidSettings
-from assistance.platform import startup
 
 
 class Environment(BaseModel):
@@ -20,7 +20,9 @@ class Environment(BaseModel):
     @cache
     def read(cls) -> Self:
         """The validated settings, read at the first call, which turns on Python's GC. Raises `InvalidSettings`."""
-        startup.turn_gc_on()
+        # It never scans the objects that exist by now: https://docs.python.org/3/library/gc.html#gc.freeze
+        gc.freeze()
+        gc.enable()
         try:
             return cls.model_validate({name.lower(): value for name, value in os.environ.items()})
         except ValidationError as error:
