@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
 import h11
@@ -41,18 +40,12 @@ Connect: TypeAlias = Callable[..., Coroutine[Any, Any, _Connection]]
 
 def resolve(host: str, port: int) -> list[str]:
     """All addresses to which the host's name resolves."""
+    # Only an IP address has a colon or ends in a number: https://url.spec.whatwg.org/#ends-in-a-number-checker
+    named = ":" not in host and not host.rpartition(".")[2].isdigit()
     # The final dot keeps glibc from also trying the machine's own search domains:
     # https://man7.org/linux/man-pages/man5/resolv.conf.5.html
-    found = socket.getaddrinfo(host if _is_address(host) else f"{host}.", port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(f"{host}." if named else host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
