@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import time_machine
 
+from assistance.engine.batch_sending import Batch
 from assistance.routing import ROUTES, Channel, Topic
 from assistance.store.requests import request_key
 from infra.batches import QUEUES
@@ -42,7 +43,7 @@ def running() -> Iterator[tuple[Cloud, SlackServer, time_machine.Traveller]]:
         patch.dict(os.environ, stack.environment),
         time_machine.travel(MOMENT, tick=False) as clock,
         # A batch makes the same posts even on a busy machine.
-        patch("assistance.engine.batch_sending._PATIENCE_SECONDS", 600.0),
+        patch.dict(Batch.__init__.__kwdefaults__, patience=600.0),
     ):
         forget()
         for topic in Topic:

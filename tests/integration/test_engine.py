@@ -17,11 +17,13 @@ from botocore.exceptions import ConnectTimeoutError
 
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor
+from assistance.engine.batch_sending import send_alone
 from assistance.engine.decisions import MAX_DELAY_SECONDS
 from assistance.engine.delivery import Consumer
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
 from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, StoredRoute
 from assistance.platform.clock import epoch_ms
+from assistance.platform.metrics import Tally
 from assistance.routing import Channel, RetryPolicy, Topic
 from assistance.store.requests import Requests
 from assistance.store.table import Items
@@ -127,11 +129,8 @@ class Engine:
 
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
         """Pass a message to the consumer, and return whether it acknowledges that. `about`: arguments of `message`."""
-        return self.acknowledges(self.message(**about))
-
-    def acknowledges(self, message: SQSRecord) -> bool:
-        answer = self.consumer.handle({"Records": [message.raw_event]}, cast(LambdaContext, Context(30_000)))
-        return not answer["batchItemFailures"]
+        context = cast(LambdaContext, Context(30_000))
+        return self.consumer.process(self.message(**about), context, Tally(), lambda one: send_alone(self.send, one))
 
     @property
     def record(self) -> Record:
@@ -279,7 +278,8 @@ def test_a_request_uses_its_fallback_once(engine: Engine) -> None:
 def test_a_delivery_is_recorded_as_failed_only_after_its_dead_letter_was_written(engine: Engine) -> None:
     engine.queue.broken = True
     engine.answer = PermanentFailure("is_archived")
-    assert not engine.deliver()
+    with pytest.raises(ConnectTimeoutError):
+        engine.deliver()
     assert engine.attempts == [("unknown", None, False)]
     assert engine.delivery().locked_until == CLAIMED_UNTIL, "the claim is left to expire"
     engine.queue.broken = False
@@ -503,8 +503,9 @@ def test_the_message_of_an_expired_request_is_acknowledged_and_not_sent(engine: 
 def test_a_message_is_received_again_if_the_delivery_record_cannot_be_written(engine: Engine) -> None:
     lost = ConnectTimeoutError(endpoint_url="dynamodb")
     message = engine.message(received=2)
+    context = cast(LambdaContext, Context())
     with patch("botocore.client.BaseClient._make_api_call", side_effect=lost):
-        assert not engine.acknowledges(message)
+        assert not engine.consumer.process(message, context, Tally(), lambda one: send_alone(engine.send, one))
     assert not engine.sent
 
 

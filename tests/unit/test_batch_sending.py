@@ -1,13 +1,13 @@
 """Tests that the messages of a batch are sent independently of each other, and each gets a separate outcome."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from uuid import UUID
 
 import pytest
 
-from assistance.engine.batch_sending import BatchSend, Outcomes, in_parts, send_together
+from assistance.engine.batch_sending import Batch, BatchSend, Outcomes, threads
 from assistance.engine.decisions import UNEXPECTED, SendResult
 from assistance.errors import PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
@@ -46,35 +46,45 @@ class Channel:
         return BatchSend(lambda all_: [all_[at : at + size] for at in range(0, len(all_), size)], self.send)
 
 
-def run(together: BatchSend, *records: Callable[[int], Outgoing | None]) -> list[SendResult | None]:
-    """Begin the records, and send those that return a request. Returns the outcomes."""
-    outcomes: list[SendResult | None] = [None] * len(records)
-    with ThreadPoolExecutor(2 * len(records)) as pool:
-        begun = [pool.submit(record, number) for number, record in enumerate(records)]
-        for part in in_parts(begun):
-            ready = {number: one for number, one in part.items() if one}
-            outcome = send_together(together, list(ready.values()), pool)
-            for number, one in ready.items():
-                outcomes[number] = outcome(one)
-    return outcomes
+Record = Callable[[Batch, int], SendResult]
 
 
-def ends_without(_: int) -> None:
-    pass
+def sends(batch: Batch, number: int) -> SendResult:
+    with batch.record() as send:
+        return send(outgoing(number))
+
+
+def ends_without(batch: Batch, _: int) -> SendResult:
+    with batch.record():
+        return "swallowed"
+
+
+def dies(batch: Batch, _: int) -> SendResult:
+    with batch.record():
+        raise KeyboardInterrupt
+
+
+def run(together: BatchSend, *records: Record, patience: float = 30) -> list[Future[SendResult]]:
+    with ThreadPoolExecutor(threads(len(records))) as pool:
+        batch = Batch(len(records), together, pool, patience=patience)
+        ended = [pool.submit(record, batch, number) for number, record in enumerate(records)]
+        wait(ended)
+        return ended
 
 
 def test_messages_that_need_no_send_do_not_delay_the_other_messages_of_the_batch() -> None:
     channel = Channel()
-    outcomes = run(channel.together(size=10), ends_without, outgoing, outgoing, ends_without, outgoing)
-    assert channel.sent == [{1, 2, 4}]
-    assert outcomes == [None, "ts 1", "ts 2", None, "ts 4"]
+    ended = run(channel.together(size=10), ends_without, sends, dies, sends, ends_without, sends)
+    assert channel.sent == [{1, 3, 5}]
+    assert [ended[number].result() for number in (0, 1, 3, 5)] == ["swallowed", "ts 1", "ts 3", "ts 5"]
+    assert isinstance(ended[2].exception(), KeyboardInterrupt)
 
 
 def test_each_message_of_a_batch_gets_a_separate_outcome() -> None:
     channel = Channel()
-    failed, *sent = run(channel.together(), *[outgoing] * 9)
-    assert isinstance(failed, PermanentFailure)
-    assert sent == [f"ts {number}" for number in range(1, 9)]
+    failed, *sent = run(channel.together(), *[sends] * 9)
+    assert isinstance(failed.result(), PermanentFailure)
+    assert [each.result() for each in sent] == [f"ts {number}" for number in range(1, 9)]
     assert sorted(map(len, channel.sent)) == [1, 2, 2, 2, 2]
 
 
@@ -85,27 +95,27 @@ SLOW_DOWN = RateLimited("slow_down", retry_after=3)
 def test_the_failure_of_a_slack_digest_is_the_outcome_of_exactly_the_requests_in_the_digest(
     error: Exception, outcome: SendResult
 ) -> None:
-    outcomes = run(Channel(error).together(), *[outgoing] * 6)
+    ended = run(Channel(error).together(), *[sends] * 6)
+    outcomes = [each.result() for each in ended]
     assert outcomes.count(outcome) == 2
     assert all(each is outcome or isinstance(each, str | PermanentFailure) for each in outcomes)
 
 
-def test_a_batch_waits_a_limited_time_for_a_slow_message_and_sends_that_message_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("assistance.engine.batch_sending._PATIENCE_SECONDS", 0.1)
+def test_a_batch_waits_a_limited_time_for_a_slow_message_and_sends_that_message_later() -> None:
     channel, others_have_gone = Channel(), Event()
 
-    def late(number: int) -> Outgoing:
-        assert others_have_gone.wait(30)
-        return outgoing(number)
+    def late(batch: Batch, number: int) -> SendResult:
+        with batch.record() as send:
+            assert others_have_gone.wait(30)
+            return send(outgoing(number))
 
-    def send(message: Sequence[Outgoing]) -> Outcomes:
-        others_have_gone.set()
-        return channel.send(message)
+    def first(batch: Batch, number: int) -> SendResult:
+        try:
+            return sends(batch, number)
+        finally:
+            others_have_gone.set()
 
-    together = BatchSend(lambda all_: [all_] if all_ else [], send)
-    outcomes = run(together, late, outgoing, late)
+    ended = run(channel.together(size=10), late, first, late, patience=0)
     assert channel.sent[0] == {1}
     assert set().union(*channel.sent) == {0, 1, 2}
-    assert outcomes[1:] == ["ts 1", "ts 2"]
+    assert [ended[number].result() for number in (1, 2)] == ["ts 1", "ts 2"]

@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
 from assistance.domain.transitions import Claim, Refused
 from assistance.engine.decisions import Decision, GaveUp, PutOff, RetryLater, Sent
-from assistance.models import AssistanceRequest, Message, Outgoing
+from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import Clock, epoch_ms, ms_of
-from assistance.platform.sqs_attributes import receive_count
 from assistance.routing import Destination, RetryPolicy
 from assistance.store import legacy
 from assistance.store.requests import RequestGone, Requests, Stored, fresh
@@ -32,9 +29,8 @@ class Attempt:
     clock: Clock
     remaining_ms: int  # how long the Lambda function may still run
     place: str | None  # where on the channel it posts; None if the channel has only one place
-    record: SQSRecord  # from which the message was read
+    again: bool  # True if SQS has delivered the message before
     claim: Claim = field(init=False)
-    outgoing: Outgoing = field(init=False)  # what the channel sends
     stored: Stored = field(init=False)  # the record as this attempt wrote it last
     id: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
 
@@ -79,7 +75,7 @@ class Attempt:
             raise RequestGone
         # During a rollback, version 1 may have delivered the request of a late message. Version 1 writes other items,
         # so a conditional write of the record would not notice that.
-        if receive_count(self.record) > 1 or message.delivery or self._now() - new.created_at > _LATE_MS:
+        if self.again or message.delivery or self._now() - new.created_at > _LATE_MS:
             return requests.read(message.request.id)
         return Stored(new, new, {})
 

@@ -1,12 +1,16 @@
-"""Sends several requests of one batch in one message, on a channel that supports this."""
+"""Sends several requests of one batch in one message, on a channel that supports this.
 
-import time
+Each SQS record of the batch has a thread. Before they send, the threads wait until each has claimed its delivery or
+has nothing to send, but at most two seconds. Requests whose claim takes longer are sent later.
+"""
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from threading import Event, Lock
+from typing import Final, TypeAlias
 
 from assistance.engine.decisions import UNEXPECTED, SendResult
 from assistance.errors import DeliveryError
@@ -19,8 +23,7 @@ Send: TypeAlias = Callable[[Outgoing], str]
 """A channel implements this: send one request, and return the provider's id of the message or raise `DeliveryError`."""
 Outcomes: TypeAlias = Mapping[Outgoing, SendResult]
 Sending: TypeAlias = Callable[[Outgoing], SendResult]
-"""The engine calls this for the outcome of sending one request."""
-T = TypeVar("T")
+"""The engine calls this to send one request. It returns errors, and raises none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +53,64 @@ def _outcomes(send: Callable[[], Outcomes], message: Sequence[Outgoing]) -> Outc
     return dict.fromkeys(message, outcome)
 
 
-def in_parts(begun: Sequence[Future[T]]) -> Iterator[Mapping[int, T]]:
-    """Yield the results of the futures that are done after two seconds, by their indexes; then of further ones.
-
-    So a record whose claim takes long delays the others of its batch by two seconds at most.
-    """
-    left = list(range(len(begun)))
-    while left:
-        until = time.monotonic() + _PATIENCE_SECONDS
-        done = dict[int, T]()
-        for index in left:
-            with suppress(TimeoutError):
-                done[index] = begun[index].result(max(until - time.monotonic(), 0))
-        left = [index for index in left if index not in done]
-        yield done
+def threads(records: int) -> int:
+    """How many threads a batch of so many records needs at most: for each, one to claim, one to group, one to send."""
+    return 3 * records
 
 
-def send_together(batch_send: BatchSend, outgoing: Sequence[Outgoing], pool: Executor) -> Sending:
-    """Begin to send these requests, in as few messages as the channel allows. The function returned waits for one."""
-    try:
-        divided = [list(message) for message in batch_send.divide(outgoing)]
-        send = batch_send.send
-    except Exception as error:  # noqa: BLE001 # as above
-        # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
-        unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
-        divided = [[one] for one in outgoing]
+class Batch:
+    """Collects the requests of one batch, and sends them in as few messages as the channel allows."""
 
-        def send(message: Sequence[Outgoing]) -> Outcomes:
-            return batch_send.send(*batch_send.divide(message))
+    def __init__(
+        self, records: int, batch_send: BatchSend, pool: Executor, *, patience: float = _PATIENCE_SECONDS
+    ) -> None:
+        """`records`: the batch's size; `pool` has `threads(records)` threads. `patience`: seconds for slow claims."""
+        self._batch_send = batch_send
+        self._pool = pool
+        self._patience = patience
+        self._undecided = records
+        self._all_decided = Event()
+        self._outgoing: list[Outgoing] = []
+        self._messages: Future[Mapping[Outgoing, Future[Outcomes]]] | None = None
+        self._lock = Lock()
 
-    messages: dict[Outgoing, Future[Outcomes]] = {}
-    for message in divided:
-        messages |= dict.fromkeys(message, pool.submit(_outcomes, partial(send, message), message))
-    return lambda one: messages[one].result()[one]
+    @contextmanager
+    def record(self) -> Iterator[Sending]:
+        """Yields a function that sends a record's request. Other records wait until it is called or the block ends."""
+        with ExitStack() as undecided:
+            undecided.callback(self._decided)
+            yield partial(self._send, undecided.close)
+
+    def _decided(self) -> None:
+        with self._lock:
+            self._undecided -= 1
+            if not self._undecided:
+                self._all_decided.set()
+
+    def _send(self, decided: Callable[[], None], outgoing: Outgoing) -> SendResult:
+        with self._lock:
+            self._outgoing.append(outgoing)
+            if self._messages is None:
+                self._messages = self._pool.submit(self._divide)
+            messages = self._messages
+        decided()
+        return messages.result()[outgoing].result()[outgoing]
+
+    def _divide(self) -> Mapping[Outgoing, Future[Outcomes]]:
+        self._all_decided.wait(self._patience)
+        with self._lock:
+            outgoing, self._outgoing, self._messages = self._outgoing, [], None
+        try:
+            divided = [list(message) for message in self._batch_send.divide(outgoing)]
+        except Exception as error:  # noqa: BLE001 # as above
+            # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
+            unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
+            return {one: self._pool.submit(self._alone, one) for one in outgoing}
+        messages: dict[Outgoing, Future[Outcomes]] = {}
+        for message in divided:
+            send = partial(self._batch_send.send, message)
+            messages |= dict.fromkeys(message, self._pool.submit(_outcomes, send, message))
+        return messages
+
+    def _alone(self, outgoing: Outgoing) -> Outcomes:
+        return _outcomes(lambda: self._batch_send.send(*self._batch_send.divide([outgoing])), [outgoing])

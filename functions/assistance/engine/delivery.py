@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -17,8 +17,8 @@ from assistance.domain.record import Kind
 from assistance.domain.transitions import Refused
 from assistance.engine import dead_letters, decisions
 from assistance.engine.attempt import Attempt
-from assistance.engine.batch_sending import BatchSend, Send, Sending, in_parts, send_alone, send_together
-from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, GaveUp, RetryLater, SendResult, Sent, decide
+from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone, threads
+from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, Decision, GaveUp, RetryLater, SendResult, Sent, decide
 from assistance.errors import PermanentFailure, RateLimited, RefusedInBatch, TableUnavailable, Unreadable
 from assistance.history import outgoing_of
 from assistance.models import Message
@@ -30,8 +30,6 @@ from assistance.platform.observability import logger
 from assistance.platform.sqs_attributes import named_channels, receive_count
 from assistance.routing import CALLBACK, Destination, RetryPolicy
 from assistance.store.requests import Requests
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,51 +49,35 @@ class Consumer:
     pool: Callable[[int], Executor] = ThreadPoolExecutor
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        """Process a batch from SQS, its records in parallel. Returns the records that SQS must deliver again."""
-        tally, send = Tally(), self.send
+        """Process a batch from SQS, each record in a thread. Returns the records that SQS must deliver again."""
+        tally = Tally()
         records = [SQSRecord(record) for record in event["Records"]]
+        with self.pool(threads(len(records))) as pool:
+            send = self.send
+            # Each record of the batch enters the context, which yields the function by which it sends.
+            sending = (
+                Batch(len(records), send, pool).record
+                if isinstance(send, BatchSend)
+                else lambda: nullcontext(partial(send_alone, send))
+            )
 
-        def begin(record: SQSRecord) -> Attempt | bool:
-            return self._guarded(record, lambda: self._begin(record, context, tally))
+            def is_done(record: SQSRecord) -> bool:
+                try:
+                    with sending() as send_it:
+                        return self.process(record, context, tally, send_it)
+                except Exception as error:  # noqa: BLE001 # whatever the error is, the other records go on
+                    with suppress(Exception):  # a record so odd that it can't be logged
+                        about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
+                        unforeseen.log(error, message_id=record.message_id, **about)
+                    return False
 
-        def end(attempt: Attempt, outcome: Sending) -> bool:
-            return self._guarded(attempt.record, lambda: self._end(attempt, outcome(attempt.outgoing), tally))
-
-        def deliver(send: Send, record: SQSRecord) -> bool:
-            begun = begin(record)
-            return end(begun, partial(send_alone, send)) if isinstance(begun, Attempt) else begun
-
-        # For each record, one thread begins, one sends, and one ends.
-        with self.pool(3 * len(records)) as pool:
-            if isinstance(send, BatchSend):
-                begun = [pool.submit(begin, record) for record in records]
-                done: list[Future[Any]] = [*begun]
-                for part in in_parts(begun):
-                    attempts = {index: each for index, each in part.items() if isinstance(each, Attempt)}
-                    outcome = send_together(send, [attempt.outgoing for attempt in attempts.values()], pool)
-                    for index, attempt in attempts.items():
-                        done[index] = pool.submit(end, attempt, outcome)
-            else:
-                done = [pool.submit(deliver, send, record) for record in records]
+            done = [pool.submit(is_done, record) for record in records]
             again = [record.message_id for record, each in zip(records, done, strict=True) if not each.result()]
         tally.emit()
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
-    def _guarded(self, record: SQSRecord, step: Callable[[], T]) -> T | bool:
-        """Call `step`. If it raises an error, log that, and return False, so that SQS delivers the message again."""
-        try:
-            return step()
-        except Exception as error:  # noqa: BLE001 # whatever the error is, the other records go on
-            with suppress(Exception):  # a record so odd that it can't be logged
-                about = {"request_id": dead_letters.request_id_in(record.body), "channel": self.channel}
-                if isinstance(error, TableUnavailable | Unreadable):
-                    logger.warning("the record could not be written", extra=about | {"error_code": str(error)})
-                else:
-                    unforeseen.log(error, message_id=record.message_id, **about)
-        return False
-
-    def _begin(self, record: SQSRecord, context: LambdaContext, tally: Tally) -> Attempt | bool:
-        """Claim the delivery of a message. If there is nothing to send, returns whether SQS may delete the message."""
+    def process(self, record: SQSRecord, context: LambdaContext, tally: Tally, send: Sending) -> bool:
+        """Deliver one message. Returns whether it may be acknowledged: if not, SQS must deliver it again."""
         channels = named_channels(record)
         if channels is not None and self.channel not in channels:
             # SNS needs up to 15 minutes to apply a new filter policy, and until then sends this queue every message.
@@ -114,6 +96,7 @@ class Consumer:
             self._dead_letter(record, error.code)
             tally.failed(self.channel, None)
             return True
+        about = {"request_id": message.request.id, "channel": self.channel}
         attempt = Attempt(
             self.requests,
             message,
@@ -122,47 +105,41 @@ class Consumer:
             self.clock,
             remaining_ms=context.get_remaining_time_in_millis(),
             place=self.place(message.request.topic),
-            record=record,
+            again=receive_count(record) > 1,
         )
-        if refused := attempt.begin():
-            return self._refused(refused, attempt)
-        claim, request = attempt.claim, attempt.request
-        if claim.exhausted or claim.number > self.retry.attempts:
-            # The last allowed attempt died, or `retry_attempts` has been lowered meanwhile.
-            return self._end(attempt, EXHAUSTED, tally)
-        if claim.doubts:
-            logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
         try:
-            outgoing = outgoing_of(request, attempt.delivery)
-        except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
-            unforeseen.log(error, request_id=request.id, channel=self.channel)
-            return self._end(attempt, UNEXPECTED, tally)
-        ttl = attempt.stored.record.ttl
-        attempt.outgoing = replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=ttl)
-        return attempt
+            if refused := attempt.begin():
+                return self._refused(refused, record, about)
+            decision = self._send(attempt, record, tally, send)
+            attempt.end(decision)
+        except (TableUnavailable, Unreadable) as error:
+            logger.warning("the record could not be written", extra=about | {"error_code": str(error)})
+            return False
+        return self._conclude(decision, attempt, record, tally)
 
-    def _refused(self, refused: Refused, attempt: Attempt) -> bool:
-        """Log why nothing is sent. Returns whether SQS may delete the message."""
-        about = {"request_id": attempt.request.id, "channel": self.channel}
+    def _refused(self, refused: Refused, record: SQSRecord, about: dict[str, str]) -> bool:
+        """Log why nothing is sent. Returns whether the message may be acknowledged."""
         if refused is Refused.BUSY:
-            receives = receive_count(attempt.record)
-            self._hide(attempt.record, decisions.delay_if_busy(self.retry, receives=receives, jitter=self.jitter))
+            receives = receive_count(record)
+            self._hide(record, decisions.delay_if_busy(self.retry, receives=receives, jitter=self.jitter))
             logger.info(f"not yet: {refused}", extra=about)
             return False
         level = logger.warning if refused is Refused.UNKNOWN else logger.info
         level(f"not sent: {refused}", extra=about | {"reason": refused.name.lower()})
         return True
 
-    def _end(self, attempt: Attempt, outcome: SendResult, tally: Tally) -> bool:
-        """Record how the attempt ended. Returns whether SQS may delete the message: not if another attempt follows."""
-        request, record, channel = attempt.request, attempt.record, self.channel
-        about = {"request_id": request.id, "channel": channel}
-        if outcome is not EXHAUSTED and not isinstance(outcome, RateLimited | RefusedInBatch):
-            tally.add(Metric.ATTEMPTS, channel=channel, topic=request.topic)
+    def _send(self, attempt: Attempt, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
+        """Send, and return what to record. If that is `GaveUp`, the message is in the dead-letter queue already."""
+        claim = attempt.claim
+        # No attempt is left if the last allowed one died, or if `retry_attempts` has been lowered meanwhile.
+        is_exhausted = claim.exhausted or claim.number > self.retry.attempts
+        outcome = EXHAUSTED if is_exhausted else self._outcome(attempt, send)
+        if not (is_exhausted or isinstance(outcome, RateLimited | RefusedInBatch)):
+            tally.add(Metric.ATTEMPTS, channel=self.channel, topic=attempt.request.topic)
         now = epoch_ms(self.clock())
         decision = decide(
             outcome,
-            attempt.claim,
+            claim,
             self.retry,
             waited=timedelta(milliseconds=now - (attempt.delivery.put_off_since or now)),
             receives=receive_count(record),
@@ -171,7 +148,23 @@ class Consumer:
         )
         if isinstance(decision, GaveUp):
             self._dead_letter(record, decision.code)
-        attempt.end(decision)
+        return decision
+
+    def _outcome(self, attempt: Attempt, send: Sending) -> SendResult:
+        request, claim, ttl = attempt.request, attempt.claim, attempt.stored.record.ttl
+        try:
+            if claim.doubts:
+                logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
+            outgoing = outgoing_of(request, attempt.delivery)
+            return send(replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=ttl))
+        except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
+            unforeseen.log(error, request_id=request.id, channel=self.channel)
+            return UNEXPECTED
+
+    def _conclude(self, decision: Decision, attempt: Attempt, record: SQSRecord, tally: Tally) -> bool:
+        """Emit the metrics and logs of a decision. Returns False if another attempt follows."""
+        request, channel = attempt.request, self.channel
+        about = {"request_id": request.id, "channel": channel}
         match decision:
             case Sent():
                 logger.info("delivered", extra=about | {"attempts": attempt.claim.number})
