@@ -29,13 +29,14 @@ EVERY = {
     *("annotated_types", "aws_lambda_powertools", "botocore", "dateutil", "jmespath", "pydantic", "pydantic_core"),
     *("six.py", "typing_extensions.py", "typing_inspection", "urllib3"),
 }
-# Powertools' parameters import boto3.
+# Powertools' idempotency imports boto3.
 CONSUMER = {"boto3", "s3transfer"}
 ONLY = {
     "api": {"uuid6"},
     **{f"{destination}_consumer": CONSUMER for destination in DESTINATIONS},
     "callback_consumer": {"h11", "standardwebhooks", *CONSUMER},
     "slack_consumer": {"slack_sdk", *CONSUMER},
+    # Powertools' parameters import boto3 too.
     "slack_interactions": {"slack_sdk", *CONSUMER},
     "take_page": CONSUMER,
 }

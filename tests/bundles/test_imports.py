@@ -29,7 +29,7 @@ BUDGET = {
     "take_page": 345,
 }
 NOBODY = frozenset[str]()
-# Powertools' parameters import boto3. Its event handler and event classes import asyncio.
+# Powertools' idempotency imports boto3. Its event handler and event classes import asyncio.
 CONSUMERS = frozenset(f"{destination}_consumer" for destination in DESTINATIONS)
 ONLY = {
     "aiohttp": NOBODY,

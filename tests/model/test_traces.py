@@ -73,7 +73,7 @@ def _without_doubt(*arguments: Any, **named: Any) -> Decision:  # noqa: ANN401
 
 
 MISTAKES: Final[Mapping[str, tuple[object, str, Callable[..., Any]]]] = {
-    "a consumer does not record the end": (Attempt, "end", _does_nothing),
+    "a consumer does not record the end": (Attempt, "save_success", _does_nothing),
     "a consumer forgets the doubt": (delivery, "decide", _without_doubt),
     "a consumer writes no dead letter": (Consumer, "_dead_letter", _does_nothing),
     "Slack's consumer does not look before it posts again": (slack, "find_posted", lambda _: {}),

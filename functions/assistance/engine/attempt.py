@@ -1,9 +1,19 @@
-"""One attempt at a delivery: one write to the request's record claims the delivery, and one stores the outcome."""
+"""One attempt at a delivery, which the idempotency utility of Powertools stores in the request's record.
+
+One write stores both Powertools' note that the work is complete and the delivery's new status, so they can't disagree.
+"""
 
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
+
+from aws_lambda_powertools.utilities.idempotency import BasePersistenceLayer
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyItemAlreadyExistsError,
+    IdempotencyItemNotFoundError,
+)
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
 from assistance.domain import transitions
 from assistance.domain.record import Delivery, Record
@@ -19,8 +29,8 @@ _LATE_MS: Final = 60_000
 
 
 @dataclass(eq=False)
-class Attempt:
-    """One attempt at a delivery. `begin` comes first, and sets `claim` unless the claim is refused."""
+class Attempt(BasePersistenceLayer):
+    """One attempt at a delivery. Once it has asked for the claim, either `claim` is set, or `refused` says why not."""
 
     requests: Requests
     message: Message
@@ -31,10 +41,12 @@ class Attempt:
     place: str | None  # where on the channel it posts; None if the channel has only one place
     again: bool  # True if SQS has delivered the message before
     claim: Claim = field(init=False)
+    refused: Refused | None = field(default=None, init=False)
     stored: Stored = field(init=False)  # the record as this attempt wrote it last
     id: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
 
     def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.request: AssistanceRequest = self.message.request
         self.name = self.message.delivery or str(self.destination)
 
@@ -43,16 +55,19 @@ class Attempt:
         """The attempt's delivery, in the record that this attempt has last written."""
         return next(each for each in self.stored.record.deliveries if each.name == self.name)
 
-    def begin(self) -> Refused | None:
-        """Claim the delivery. Returns why not if the claim is refused. Raises `TableUnavailable` or `Unreadable`."""
+    def _put_record(self, data_record: DataRecord) -> None:
+        """Claim the delivery. Raises `IdempotencyItemAlreadyExistsError` if the claim is refused."""
         try:
             self.stored, answer = self.requests.change(self.message.request.id, self._claimed, self._read_or_compute())
         except RequestGone:
-            return Refused.UNKNOWN
-        if isinstance(answer, Refused):
-            return answer
-        self.claim = answer
-        return None
+            answer = Refused.UNKNOWN
+        if isinstance(answer, Claim):
+            self.claim = answer
+            return
+        self.refused = answer
+        status = "INPROGRESS" if answer is Refused.BUSY else "COMPLETED"
+        existing = DataRecord(data_record.idempotency_key, status=status)
+        raise IdempotencyItemAlreadyExistsError(old_data_record=existing)
 
     def _read_or_compute(self) -> Stored:
         """The record: read from the table, or computed if this seems to be the first attempt. Raises `RequestGone`."""
@@ -94,14 +109,14 @@ class Attempt:
         )
         return (before if after is record else after), answer
 
-    def end(self, decision: Decision) -> None:
-        """Write the attempt's outcome into the record. Raises `TableUnavailable` or `Unreadable`."""
-        self.stored = self.requests.update(self.message.request.id, partial(self._ended, decision), self.stored)
+    def save_success(self, data: Any, result: Decision) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002
+        """Write the attempt's outcome into the record."""
+        self.stored = self.requests.update(self.message.request.id, partial(self._ended, result), self.stored)
 
-    def _ended(self, decision: Decision, record: Record) -> Record:
+    def _ended(self, end: Decision, record: Record) -> Record:
         name, attempt, now = self.name, self.id, self._now()
         settles = now + 1_000 * self.retry.doubt_delay
-        match decision:
+        match end:
             case Sent(result):
                 return transitions.sent(record, name, attempt, result, now=now)
             case PutOff(code, delay, alone):
@@ -115,3 +130,13 @@ class Attempt:
 
     def _now(self) -> int:
         return epoch_ms(self.clock())
+
+    def _update_record(self, data_record: DataRecord) -> None:
+        """Not used: `save_success` writes the outcome."""
+
+    def _delete_record(self, data_record: DataRecord) -> None:
+        """Leave the claim as it is. Powertools calls this only after an unforeseen error: the outcome is unknown."""
+
+    def _get_record(self, idempotency_key: str) -> DataRecord:
+        # Powertools does not call this, since the error that `_put_record` raises already contains the stored status.
+        raise IdempotencyItemNotFoundError(idempotency_key)

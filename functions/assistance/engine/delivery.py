@@ -10,6 +10,11 @@ from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
+)
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
@@ -107,26 +112,32 @@ class Consumer:
             place=self.place(message.request.topic),
             again=receive_count(record) > 1,
         )
-        try:
-            if refused := attempt.begin():
-                return self._refused(refused, record, about)
-            decision = self._send(attempt, record, tally, send)
-            attempt.end(decision)
-        except (TableUnavailable, Unreadable) as error:
-            logger.warning("the record could not be written", extra=about | {"error_code": str(error)})
-            return False
-        return self._conclude(decision, attempt, record, tally)
 
-    def _refused(self, refused: Refused, record: SQSRecord, about: dict[str, str]) -> bool:
-        """Log why nothing is sent. Returns whether the message may be acknowledged."""
-        if refused is Refused.BUSY:
+        def claimed(*, request_id: str) -> Decision:  # noqa: ARG001 # Powertools computes the idempotency key from it
+            return self._send(attempt, record, tally, send)
+
+        once = idempotent_function(
+            claimed,
+            data_keyword_argument="request_id",
+            persistence_store=attempt,
+            config=IdempotencyConfig(lambda_context=context),
+            key_prefix=self.channel,
+        )
+        try:
+            decision: Decision | None = once(request_id=message.request.id)
+        except IdempotencyAlreadyInProgressError:
             receives = receive_count(record)
             self._hide(record, decisions.delay_if_busy(self.retry, receives=receives, jitter=self.jitter))
-            logger.info(f"not yet: {refused}", extra=about)
+            logger.info(f"not yet: {Refused.BUSY}", extra=about)
             return False
-        level = logger.warning if refused is Refused.UNKNOWN else logger.info
-        level(f"not sent: {refused}", extra=about | {"reason": refused.name.lower()})
-        return True
+        except IdempotencyPersistenceLayerError as error:
+            cause = error.__cause__
+            if isinstance(cause, TableUnavailable | Unreadable):
+                logger.warning("the record could not be written", extra=about | {"error_code": str(cause)})
+            else:
+                unforeseen.log(cause or error, **about)
+            return False
+        return self._conclude(decision, attempt, record, tally)
 
     def _send(self, attempt: Attempt, record: SQSRecord, tally: Tally, send: Sending) -> Decision:
         """Send, and return what to record. If that is `GaveUp`, the message is in the dead-letter queue already."""
@@ -161,11 +172,15 @@ class Consumer:
             unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED
 
-    def _conclude(self, decision: Decision, attempt: Attempt, record: SQSRecord, tally: Tally) -> bool:
-        """Emit the metrics and logs of a decision. Returns False if another attempt follows."""
+    def _conclude(self, decision: Decision | None, attempt: Attempt, record: SQSRecord, tally: Tally) -> bool:
+        """Emit metrics and logs of a decision, or (None) of a refused claim. Returns False if an attempt follows."""
         request, channel = attempt.request, self.channel
         about = {"request_id": request.id, "channel": channel}
         match decision:
+            case None:
+                refused = attempt.refused or Refused.UNKNOWN
+                level = logger.warning if refused is Refused.UNKNOWN else logger.info
+                level(f"not sent: {refused}", extra=about | {"reason": refused.name.lower()})
             case Sent():
                 logger.info("delivered", extra=about | {"attempts": attempt.claim.number})
                 tally.add(Metric.DELIVERED, channel=channel, topic=request.topic)
