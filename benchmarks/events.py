@@ -200,7 +200,7 @@ def feedback() -> dict[str, Any]:
     mail = {"messageId": MESSAGE_ID, "tags": {"request_id": [MAILED]}}
     delivered = {"timestamp": timestamp(utc_now() - timedelta(seconds=1))}
     event = {"eventType": "Delivery", "mail": mail, "delivery": delivered}
-    return {"Records": [{"Sns": {"MessageId": MESSAGE_ID, "Timestamp": CREATED_AT, "Message": json.dumps(event)}}]}
+    return {"Records": [{"Sns": {"MessageId": MESSAGE_ID, "Message": json.dumps(event)}}]}
 
 
 Event: TypeAlias = Callable[[str], dict[str, Any]]
