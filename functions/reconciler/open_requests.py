@@ -11,7 +11,7 @@ from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
-from reconciler.run import Location, Open, Run, measure_lost
+from reconciler.run import Location, Open, Run, measure
 
 TIME_TO_REPORT_MS: Final = 2_000
 # The time that remains for the new requests and the dead letters if there are too many open requests for one sweep.
@@ -89,9 +89,9 @@ def _repair(run: Run, request_id: str, names: list[str]) -> None:
     if lost:
         run.report.lost.append(request_id)
         # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
-        # sweep finds nothing lost.
+        # sweep finds nothing lost. The alarm uses the maximum of these values.
         if not run.dry_run:
-            measure_lost(run.report)
+            measure("LostRequests", len(run.report.lost))
     if not run.dry_run:
         # If version 1 has made attempts after a rollback, this also takes them over into the record.
         run.requests.update(request_id, partial(_repaired, run, late), stored)

@@ -16,7 +16,7 @@ from assistance.platform.aws import SQSClient
 from assistance.platform.clock import Clock, epoch_ms, utc_now
 from assistance.platform.observability import logger
 from assistance.store import codec
-from assistance.store.items import Item, key_of
+from assistance.store.items import Item
 from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import PARTITION_KEY
 from reconciler.settings import ChannelQueues
@@ -58,28 +58,13 @@ class Report:
     unreadable: int = 0  # items
     damaged: set[str] = field(default_factory=set)  # unreadable requests, which the next sweep checks again
 
-    def unread(self, request_id: str) -> None:
-        """Count a request that can't be read. A request is counted only once."""
-        if request_id not in self.damaged:
-            self.unreadable += 1
-            self.damaged.add(request_id)
-
     def document(self) -> dict[str, Any]:
         """The report, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self)} | {"damaged": sorted(self.damaged)}
 
 
-def measure_lost(report: Report) -> None:
-    """Emit how many lost requests the sweep has found so far. The alarm uses the maximum of these values."""
-    _measure("LostRequests", len(report.lost))
-
-
-def measure_untaken() -> None:
-    """Count a request that nobody has taken in time. The alarm uses the sum of these values."""
-    _measure("UntakenRequests", 1)
-
-
-def _measure(name: str, value: int) -> None:
+def measure(name: str, value: int = 1) -> None:
+    """Emit one value of a metric at once."""
     metrics = EphemeralMetrics()
     metrics.add_metric(name, MetricUnit.Count, value)
     metrics.flush_metrics()
@@ -113,11 +98,9 @@ class Run:
     def records(self, items: Iterable[Item]) -> Iterator[Open]:
         """The requests of these record items. Counts and logs each record that can't be read."""
         for item in items:
-            try:
-                yield Open(str(item[PARTITION_KEY]), codec.record_of(item))
-            except Unreadable as error:
-                self.report.unread(str(item[PARTITION_KEY]))
-                logger.error("a record can't be read", key=key_of(item), wrong=str(error))
+            request_id = str(item[PARTITION_KEY])
+            with self.skipping_unreadable(request_id):
+                yield Open(request_id, codec.record_of(item))
 
     @contextmanager
     def skipping_unreadable(self, request_id: str) -> Iterator[None]:
@@ -126,7 +109,8 @@ class Run:
             with suppress(RequestGone):
                 yield
         except Unreadable as error:
-            self.report.unread(request_id)
+            self.report.unreadable += request_id not in self.report.damaged
+            self.report.damaged.add(request_id)
             logger.error("a request can't be read or written", request_id=request_id, wrong=str(error))
 
     def change(self, found: Open, event: Callable[[Record], Record]) -> tuple[Record, bool]:

@@ -11,7 +11,7 @@ from typing import Final
 from assistance.domain import takes
 from assistance.domain.record import Record
 from assistance.platform.observability import logger
-from reconciler.run import Open, Run, measure_untaken
+from reconciler.run import Open, Run, measure
 
 TIME_TO_REPORT_MS: Final = 4_000
 
@@ -37,7 +37,7 @@ def escalate(run: Run, waiting: Iterable[Open]) -> None:
 def _decided(run: Run, now: int, record: Record) -> Record:
     after = takes.escalate(record, now=now)
     # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next sweep
-    # finds nothing to decide.
+    # finds nothing to decide. The alarm uses the sum of these values.
     if after is not record and not run.dry_run:
-        measure_untaken()
+        measure("UntakenRequests")
     return after
