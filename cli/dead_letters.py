@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Destination: TypeAlias = str
 else:
     # Typer takes the choices from an enum.
-    Destination = StrEnum("Destination", {destination.name: destination.value for destination in DESTINATIONS})
+    Destination = StrEnum("Destination", {name.upper(): str(name) for name in DESTINATIONS})
 OneChannel = Annotated[Destination | None, typer.Option("--channel", help="Only dead letters of this channel.")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters; with --channel, all of that channel.")]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from pydantic import TypeAdapter
 
@@ -29,14 +29,9 @@ class Channel(StrEnum):
     TEAMS = "teams"
 
 
-class Callback(StrEnum):
-    """The destination of a callback: the bot. No route names it, and the request's status does not depend on it."""
-
-    CALLBACK = "callback"
-
-
-CALLBACK: Final = Callback.CALLBACK
-Destination: TypeAlias = Channel | Callback  # a destination has its own subscription, queues and consumer
+CALLBACK: Final = "callback"
+"""The destination of a callback: the bot. No route names it, and the request's status does not depend on it."""
+Destination: TypeAlias = Channel | Literal["callback"]  # a destination has its own subscription, queues and consumer
 DESTINATIONS: Final[tuple[Destination, ...]] = (*Channel, CALLBACK)
 Place: TypeAlias = str | tuple[str, ...]
 """A place on a channel: a Slack channel's id, the recipients of a mail, or the name of a Teams secret."""

@@ -224,6 +224,6 @@ def _read(body: str, destination: Destination) -> Message:
         later = any(detail["loc"] == ("version",) for detail in details)
         raise PermanentFailure("unknown_version" if later else "malformed_message") from None
     is_callback = bool(message.ended_at) or (message.delivery or "").startswith(CALLBACK)
-    if is_callback is not (destination is CALLBACK):
+    if is_callback is not (destination == CALLBACK):
         raise PermanentFailure("malformed_message")
     return message
