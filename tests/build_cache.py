@@ -1,4 +1,4 @@
-"""Caches results that are slow to compute, such as templates, in `.build` until the infrastructure's sources change."""
+"""Caches results that are slow to compute, such as templates, in `.build` until the sources of a result change."""
 
 import fcntl
 import json
@@ -11,21 +11,25 @@ from typing import Any, Final
 
 from infra.fingerprint import ROOT, fingerprint
 
-SOURCES: Final = ("infra", "functions", "tests/infra", "tests/build_cache.py", "cdk.json", "pyproject.toml", "uv.lock")
+INFRA: Final = ("infra", "functions", "tests/infra", "tests/build_cache.py", "cdk.json", "pyproject.toml", "uv.lock")
+"""The sources on which the templates depend."""
 PLACES: Final = ("CDK_DEFAULT_ACCOUNT", "CDK_DEFAULT_REGION")
 """The environment variables that infra/app.py reads: a different value needs another cache directory."""
 
 
 @cache
-def _directory() -> Path:
+def _directory(sources: tuple[str, ...]) -> Path:
     """The directory of the cache for the current content of the sources."""
     about = f"{sys.version} {[os.environ.get(name) for name in PLACES]}"
-    return ROOT / ".build" / "kept" / fingerprint(SOURCES, about)
+    return ROOT / ".build" / "kept" / fingerprint(sources, about)
 
 
-def cached(name: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """The JSON that `make` returns. Calls `make` once per `name`, even if several processes or runs ask for it."""
-    directory = _directory()
+def cached(name: str, make: Callable[[], Any], sources: tuple[str, ...] = INFRA) -> Any:  # noqa: ANN401
+    """The JSON that `make` returns. Calls `make` once per `name`, even if several processes or runs ask for it.
+
+    `sources`: the files and folders on which the result depends. If one of them changes, `make` is called again.
+    """
+    directory = _directory(sources)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"
     with path.with_suffix(".lock").open("w") as lock:

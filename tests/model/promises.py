@@ -266,9 +266,7 @@ def _has_ended(record: Record) -> bool:
 def broken(world: World, memory: Memory) -> str | None:
     """The invariant that this state violates, or None."""
     posted = tuple(name for name, _ in world.posts)
-    wrong = memory.once(_broken_by_record)(world.record)
-    wrong = wrong or memory.once(_broken_by_late_writes)(world.record, memory)
-    wrong = wrong or memory.once(_broken_by_escalation)(world.record, memory)
+    wrong = memory.once(_broken_by_record)(world.record, memory)
     wrong = wrong or memory.once(_broken_by_proofs)(world.record, world.seen)
     wrong = wrong or memory.once(_broken_by_posts)(world.record, posted, world.excused, world.sure)
     return wrong or (
@@ -278,13 +276,14 @@ def broken(world: World, memory: Memory) -> str | None:
     )
 
 
-def _broken_by_record(record: Record) -> str | None:
-    """Check that the record's properties agree with its attempts."""
+def _broken_by_record(record: Record, core: Memory) -> str | None:
+    """Check that the record's properties agree with its attempts, and that late events do not change it."""
     events = len(record.takes) + sum(take.released_at is not None for take in record.takes)
     if len(_series(record)[1]) != (events if record.calls_back else 0):
         return "the bot does not get a callback about each take and release"
     wrong = _broken_by_status(record) or _broken_by_unfinished(record) or _broken_by_fallback(record)
-    return wrong or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+    wrong = wrong or next(filter(None, map(_broken_by_attempts, record.deliveries)), None)
+    return wrong or _broken_by_late_writes(record, core) or _broken_by_escalation(record, core)
 
 
 def _broken_by_status(record: Record) -> str | None:

@@ -157,8 +157,10 @@ class Delivery:
     @property
     def final(self) -> Outcome | None:
         """The final status: `DELIVERED` if an attempt delivered, else `FAILED` if one failed for good, else None."""
-        outcomes = {attempt.lasting for attempt in self.attempts}
-        return next((final for final in (Outcome.DELIVERED, Outcome.FAILED) if final in outcomes), None)
+        outcomes = [attempt.lasting for attempt in self.attempts]
+        if Outcome.DELIVERED in outcomes:
+            return Outcome.DELIVERED
+        return Outcome.FAILED if Outcome.FAILED in outcomes else None
 
     @property
     def attempts_used(self) -> int:
