@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, Literal, TypeAlias
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 TOPIC_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,31}$"
 """The form of a topic's name. It allows no character that a channel would have to escape."""
@@ -67,8 +67,11 @@ def routes() -> Mapping[str, Route]:
 
 
 def read(given: str) -> Mapping[str, Route]:
-    """The routes in the JSON text that the functions have in their environment variable `ROUTES`."""
-    return TypeAdapter(Mapping[str, Route]).validate_json(given)
+    """The routes in the JSON text that the functions have in their environment variable `ROUTES`.
+
+    Raises a `ValueError` that does not quote the text: the routes hold mail addresses.
+    """
+    return TypeAdapter(Mapping[str, Route], config=ConfigDict(hide_input_in_errors=True)).validate_json(given)
 
 
 def place(topic: str, channel: Channel) -> Place | None:

@@ -1,11 +1,13 @@
 """Tests the routing table."""
 
+import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.routing import DESTINATIONS, ROUTES, RetryPolicy, Topic
+from assistance.routing import DESTINATIONS, ROUTES, Channel, RetryPolicy, Route, Topic, read
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 
@@ -20,6 +22,38 @@ def test_every_topic_has_a_route_whose_fallback_is_another_channel() -> None:
 def test_every_channel_has_exactly_one_consumer_and_one_construct() -> None:
     for places in (FUNCTIONS.glob("*_consumer"), (FUNCTIONS.parent / "infra").glob("*_consumer.py")):
         assert {path.stem.removesuffix("_consumer") for path in places} == set(DESTINATIONS)
+
+
+def test_routes_are_parsed_from_json() -> None:
+    where = {"slack": "C1", "email": ["alice@example.com", "bob@example.com"]}
+    given = {"channels": ["slack"], "fallback": "email", "where": where, "escalate_after": 5}
+    assert read(json.dumps({"sales": given, "support": {"channels": ["teams", "slack"], "fallback": None}})) == {
+        "sales": Route(
+            (Channel.SLACK,),
+            Channel.EMAIL,
+            {Channel.SLACK: "C1", Channel.EMAIL: ("alice@example.com", "bob@example.com")},
+            5,
+        ),
+        "support": Route((Channel.TEAMS, Channel.SLACK)),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"sales": {"channels": ["alice@example.com"], "fallback": null}}',
+        '{"sales": {"channels": "alice@example.com", "fallback": null}}',
+        '{"sales": {"channels": ["email"], "fallback": null, "where": {"email": [["alice@example.com"]]}}}',
+        '{"sales": {"channels": ["email"], "fallback": null, "where": {"fax": "alice@example.com"}}}',
+        '["alice@example.com"]',
+        '{"sales": "alice@example.com',
+        "",
+    ],
+)
+def test_an_error_about_unreadable_routes_does_not_quote_the_mail_addresses_in_them(text: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 # whatever it says
+        read(text)
+    assert "alice" not in str(caught.value)
 
 
 @given(
