@@ -5,7 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from assistance.domain.record import Status
+from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import Channel
+from tests.integration.test_unreadable_items import delivery
 from tests.upgrade.world import OVERDUE, STAGES, World, world
 
 OLD, NEW = STAGES[0], STAGES[-1]
@@ -115,3 +118,18 @@ def test_a_redrive_does_not_send_a_request_again_that_version_1_delivered_after_
     system.redrive(Channel.SLACK)
     system.settle()
     assert (system.status(request_id), system.arrivals("[one]")) == ("delivered", (0, 1))
+
+
+def test_a_late_entry_in_the_outbox_does_not_send_a_request_again_that_version_1_delivered_after_a_rollback(
+    system: World,
+) -> None:
+    """Version 1 died after it had published the request, and before it removed the request from the outbox."""
+    request_id = system.accept("sales", "[one]")
+    system.records.clear()
+    end = [{"at": timestamp(utc_now()), "outcome": "delivered"}]
+    system.table.put_item(Item=delivery(request_id, Channel.SLACK, Status.DELIVERED) | {"timeline": end})
+    system.later(timedelta(minutes=5))
+    assert system.sweep()["outbox"]["published"] == 1
+    system.travel(2)
+    assert upgrade_again(system) == []
+    assert (system.status(request_id), system.arrivals("[one]")) == ("delivered", (0, 0))
