@@ -61,7 +61,7 @@ def locate(run: Run, found: Open) -> None:
 
 
 def _is_given_up(run: Run, delivery: Delivery) -> bool:
-    """Whether an overdue delivery is recorded as failed, because its channel is no longer deployed.
+    """Whether to record an overdue delivery as failed, because its channel is no longer deployed.
 
     If a redrive waited for such a fallback, SQS would delete the redriven message in the end, and nobody would get the
     request. The reconciler does not give up a delivery to one of the request's own channels: the request stays open,

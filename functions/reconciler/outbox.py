@@ -42,9 +42,9 @@ def publish_late(
     dry_run: bool = False,
     clock: Clock = utc_now,
 ) -> Sweep:
-    """Publish the entries older than `grace`, for which they are left to the stream producer, while there is time.
+    """Publish the outbox entries older than `grace`, as long as there is time. Raises `TableUnavailable`.
 
-    Raises `TableUnavailable`.
+    `grace`: how long an entry is left to the stream producer.
     """
     sweep, now, items = Sweep(), clock(), publisher.requests.items
     before = timestamp(now - grace)

@@ -45,7 +45,7 @@ def call(method: Method, api_url: str, token: str) -> Answer:
     except TimeoutError as error:
         raise TransientFailure("timeout", in_doubt=True) from error
     except (OSError, HTTPException) as error:
-        # urllib keeps the cause of an error in `reason`. After these two, the call certainly did not reach Slack.
+        # urllib keeps an error's cause in `reason`. After these two causes, the call certainly did not reach Slack.
         unreached = isinstance(getattr(error, "reason", error), ConnectionRefusedError | socket.gaierror)
         raise TransientFailure("connection_error", in_doubt=not unreached) from error
     except UNREADABLE as error:
@@ -63,9 +63,10 @@ def read_token(text: str) -> str:
 
 
 def with_token(use: Callable[[str], Value]) -> Value:
-    """Call `use` with this deployment's token, as `with_secret` does. Raises `DeliveryError`.
+    """Call `use` with this deployment's token. Raises `DeliveryError`.
 
-    A new token may also have more scopes, or belong to another app or workspace.
+    After any permanent failure, `with_secret` tries a token that is stored since: it may have more scopes, or belong to
+    another app or workspace.
     """
     return with_secret(Settings.read().slack_token_secret, read_token, use, unavailable=UNAVAILABLE)
 

@@ -80,7 +80,7 @@ class Publisher:
         return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
     def _records(self, items: Sequence[Outboxed]) -> dict[str, Stored]:
-        """The records of the late requests. Of a record that is not in this batch, `update` reads the request alone."""
+        """The records of the late requests, by id. If one is missing here, `update` reads it by itself."""
         try:
             ids = [item.key[PARTITION_KEY] for item in items if item.stored is None]
             return self.requests.records(ids) if self.late else {}

@@ -13,7 +13,7 @@ from assistance.platform.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
 CHANGED_SECONDS: Final = 10
-"""Minimum time between two reads of the same secret by `candidates`."""
+"""For so long after `candidates` has read a secret again, it does not do so once more."""
 _CHANGED: Final = "changed"
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ def secret(arn: str, read: Callable[[str], Value], *, unavailable: str, fresh: b
 
 
 def with_secret(arn: str, read: Callable[[str], Value], use: Callable[[Value], Result], *, unavailable: str) -> Result:
-    """Call `use` with the cached secret; and once more if that fails for good, and an operator has stored a new one."""
+    """Call `use` with the cached secret. If that fails for good, and an operator has stored a new one, use that."""
     first = secret(arn, read, unavailable=unavailable)
     try:
         return use(first)
@@ -54,8 +54,8 @@ def with_secret(arn: str, read: Callable[[str], Value], use: Callable[[Value], R
 def candidates(arn: str, read: Callable[[str], Value], *, unavailable: str) -> Iterator[Value]:
     """Yield the cached secret and, if that does not fit a signature, the present one: an operator may have changed it.
 
-    The latter is left out if this function did so less than `CHANGED_SECONDS` ago. Otherwise, callers without a valid
-    signature could make us call Secrets Manager again and again. Raises as `secret`.
+    The present one is left out if this function has read it for that purpose less than `CHANGED_SECONDS` ago.
+    Otherwise, callers without a valid signature could make us call Secrets Manager again and again. Raises as `secret`.
     """
     yield secret(arn, read, unavailable=unavailable)
     if not secrets().has_not_expired_in_cache((arn, _CHANGED)):

@@ -184,9 +184,9 @@ def ledger_of(items: list[Item]) -> Ledger:
 
 
 def stay_ahead(items: Items, ledger: Ledger, looked_until: str, now: datetime) -> None:
-    """Let version 1 check no request of the next hours, if its ledger must be renewed for that.
+    """Write into version 1's ledger that the next hours are checked, unless it says so for three more hours already.
 
-    After a rollback, version 1 would publish the requests again that this version has accepted.
+    Otherwise, after a rollback, version 1 would publish again the requests that this version has accepted.
     """
     if ledger.ahead_until < timestamp(now + _AHEAD / 2):
         items.store_progress_for_version_1(looked_until, timestamp(now + _AHEAD))
