@@ -81,6 +81,9 @@ MISTAKES: Final = {
     ),
     "the bot gets only one callback": Mistake(transitions, "if told[-1:] == [record.status]:", "if told:"),
     "the bot gets the same callback again": Mistake(transitions, "if told[-1:] == [record.status]:", "if False:"),
+    "a callback gets the time of a clock that is slow": Mistake(
+        transitions, "return max(now, 1 + max(earlier, default=0))", "return now"
+    ),
     "the bot gets a callback before the request has ended": Mistake(transitions, " or not record.has_ended:", ":"),
     "a dead letter found late overrules an attempt under way": Mistake(
         transitions,

@@ -38,7 +38,8 @@ def broken_by_step(before: Record, after: Record, step: str) -> str | None:
         or _broken_by_fallback_again(before, after, step)
         or _broken_by_takes(before, after, step)
     )
-    return wrong or _broken_by_callbacks(before, after) or _broken_by_erasure(before, after, step)
+    wrong = wrong or _broken_by_callbacks(before, after) or _broken_by_times_of_callbacks(before, after)
+    return wrong or _broken_by_erasure(before, after, step)
 
 
 def _broken_by_final_statuses(before: Record, after: Record) -> str | None:
@@ -175,6 +176,19 @@ def _broken_by_callbacks(before: Record, after: Record) -> str | None:
             else "the bot gets no callback about a final status"
         )
     return "the bot gets a callback although nothing has ended" if later != earlier else None
+
+
+def _broken_by_times_of_callbacks(before: Record, after: Record) -> str | None:
+    """Check that a new callback has a later time than all earlier ones, and that people see the same time of a take."""
+    times = [callback.cause.at for callback in after.callbacks if isinstance(callback.cause, End | Handled)]
+    for number in range(len(before.callbacks), len(times)):
+        if times[number] <= max(times[:number], default=0):
+            return "a bot that orders the callbacks by their times believes an earlier one"
+    if after.takes != before.takes and after.calls_back:
+        last = after.takes[-1]
+        if times[-1:] != [last.released_at or last.at]:
+            return "the bot is told another time of a take or release than people see"
+    return None
 
 
 def _callback_statuses(record: Record) -> list[Status]:

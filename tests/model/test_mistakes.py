@@ -32,6 +32,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "a fallback is redriven for a channel that has delivered": "a worker that records too late",
     "the bot gets only one callback": "an erasure and a mail that comes back",
     "the bot gets the same callback again": "a bot with callbacks about takes",
+    "a callback gets the time of a clock that is slow": "a bot with callbacks about takes",
     "the bot gets a callback before the request has ended": "a mail that comes back",
     "a dead letter found late overrules an attempt under way": "two channels",
     "a mark takes what has entered the outbox since": "a mail that comes back twice",

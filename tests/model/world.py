@@ -199,10 +199,11 @@ def _timeless(cause: object) -> StandsInFor | End | Handled | None:
     match cause:
         case StandsInFor(channel):
             return StandsInFor(channel, "")
+        # As if the clock had stood still since: the next callback must have a later time all the same.
         case End(status):
-            return End(status, 0)
+            return End(status, NOW)
         case Handled(how):
-            return Handled(how, "", "", Status.DELIVERED, 0)
+            return Handled(how, "", "", Status.DELIVERED, NOW)
     return None
 
 

@@ -185,6 +185,21 @@ def test_takes_and_releases_create_callbacks_to_the_bot() -> None:
     assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()
 
 
+def test_each_callback_has_a_later_time_than_the_ones_before_even_if_the_clock_is_slow() -> None:
+    record = release(taken(delivered(calls_back=True)), "t1", by="operator", via="operator", now=1_500)
+    record, again = take(record, "t2", by="Bea", via="slack", now=3_001)
+    # Without a fallback, the request has failed.
+    record = returned(replace(record, fallback=None), "1.1", "bounce", now=3_002)
+    assert [each.cause.at for each in record.callbacks if isinstance(each.cause, End | Handled)] == [
+        2_000,
+        3_000,
+        3_001,
+        3_002,
+        3_003,
+    ]
+    assert (record.takes[0].released_at, again.at) == (3_001, 3_002)
+
+
 def test_callbacks_about_takes_and_releases_say_published_if_the_request_is_published_and_not_yet_sent() -> None:
     for record, is_published, status in (
         (accepted(calls_back=True), True, Status.PUBLISHED),

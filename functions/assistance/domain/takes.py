@@ -11,7 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
-from assistance.domain.transitions import escalated_again, is_expected, sent, tell, wanted, with_delivery
+from assistance.domain.transitions import (
+    escalated_again,
+    is_expected,
+    sent,
+    tell,
+    told_at,
+    wanted,
+    with_delivery,
+)
 
 ESCALATION: Final = "escalation"
 
@@ -32,9 +40,9 @@ def take(
     earlier = next((each for each in record.takes if each.id == take_id), None)
     if counts := record.taken or earlier:
         return record, counts
-    new = Take(take_id, by, via, now)
+    new = Take(take_id, by, via, told_at(record, now))
     record = replace(record, takes=(*record.takes, new))
-    return _told(record, Handled(Handling.TAKEN, by, via, record.status_shown(published=published), now)), new
+    return _told(record, Handled(Handling.TAKEN, by, via, record.status_shown(published=published), new.at)), new
 
 
 def release(record: Record, take_id: str, *, by: str, via: str, now: int, published: bool = False) -> Record:
@@ -45,9 +53,10 @@ def release(record: Record, take_id: str, *, by: str, via: str, now: int, publis
     taken = record.taken
     if taken is None or taken.id != take_id:
         return record
-    released = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=now)))
+    at = told_at(record, now)
+    released = replace(record, takes=(*record.takes[:-1], replace(taken, released_at=at)))
     after = escalated_again(record, released, now)
-    return _told(after, Handled(Handling.RELEASED, by, via, after.status_shown(published=published), now))
+    return _told(after, Handled(Handling.RELEASED, by, via, after.status_shown(published=published), at))
 
 
 def escalate(record: Record, *, now: int) -> Record:

@@ -337,7 +337,17 @@ def _ended(record: Record, now: int) -> Record:
     told = [each.cause.status for each in record.callbacks if isinstance(each.cause, End)]
     if told[-1:] == [record.status]:
         return record
-    return tell(record, End(record.status, now), now)
+    return tell(record, End(record.status, told_at(record, now)), now)
+
+
+def told_at(record: Record, now: int) -> int:
+    """The time of an event that a callback is to report: now, but later than the events of all earlier callbacks.
+
+    Bots order callbacks by these times. Two functions may read their clocks in another order than they write the
+    record, and the clock of an operator's computer may be slow or fast.
+    """
+    earlier = (each.cause.at for each in record.callbacks if isinstance(each.cause, End | Handled))
+    return max(now, 1 + max(earlier, default=0))
 
 
 def tell(record: Record, cause: End | Handled, now: int) -> Record:
