@@ -1,6 +1,6 @@
 """Tests the publisher: exactly the outbox entries that SNS accepts are removed from the outbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,9 +14,10 @@ from botocore.exceptions import ReadTimeoutError
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Outcome
 from assistance.engine.publisher import Publisher
+from assistance.errors import TableUnavailable
 from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import timestamp, utc_now
-from assistance.store.requests import Requests, request_key
+from assistance.store.requests import Requests, Stored, request_key
 from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import Items
 from tests.integration.cloud import cloud
@@ -152,6 +153,46 @@ def test_an_outbox_entry_added_again_during_its_publication_stays_in_the_outbox(
 
     assert publish(table, Meanwhile(), [one], "RECORD") == set()
     assert [entry.since for entry in record_of(table, one).outbox] == [1]
+
+
+def test_a_request_published_late_is_watched_and_keeps_what_a_consumer_has_recorded_meanwhile(
+    table: Any,  # noqa: ANN401
+) -> None:
+    one, other = accepted(table), accepted(table)
+    sent = (Attempt("one", 1, Outcome.DELIVERED, ended_at=2, result="ts"),)
+
+    class Overtaken(Requests):
+        def records(self, request_ids: Iterable[str]) -> dict[str, Stored]:
+            read = super().records(request_ids)
+            assert read.keys() == {one, other}
+            put_delivery(table, one, "slack", attempts=sent)
+            return read
+
+    publisher = Publisher(cast(Any, Topics()), "topic", Overtaken(Items(table)), late=True)
+    items = [table.get_item(Key=request_key(id_))["Item"] for id_ in (one, other)]
+    assert publisher.publish([publisher.read(item) for item in items]) == set()
+    assert not is_unpublished(table, one)
+    assert record_of(table, one).deliveries[0].attempts == sent
+    late = record_of(table, other)
+    assert (late.watched, late.version, late.deliveries[0].due_at is not None) == (True, 1, True)
+
+
+@pytest.mark.parametrize("failure", ["unprocessed", "unreadable"])
+def test_a_request_published_late_is_watched_although_its_record_is_missing_from_the_batch(
+    table: Any,  # noqa: ANN401
+    failure: str,
+) -> None:
+    one = accepted(table)
+
+    class Failing(Requests):
+        def records(self, _: Iterable[str]) -> dict[str, Stored]:
+            if failure == "unprocessed":
+                raise TableUnavailable(failure)
+            return {}
+
+    publisher = Publisher(cast(Any, Topics()), "topic", Failing(Items(table)), late=True)
+    assert publisher.publish([publisher.read(table.get_item(Key=request_key(one))["Item"])]) == set()
+    assert (is_unpublished(table, one), record_of(table, one).watched) == (False, True)
 
 
 def test_an_outbox_entry_of_an_expired_request_is_not_published(table: Any) -> None:  # noqa: ANN401
