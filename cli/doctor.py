@@ -26,7 +26,7 @@ _CHANNEL_ADVICE: Final = {
     "not_in_channel": "invite the bot: /invite @bot in the channel",
     "missing_scope": "add the scope channels:history (groups:history for a private channel), and install the app again",
 }
-# Slack does not accept the token at all.
+# After these errors, Slack does not accept the token at all.
 _NO_TOKEN: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"

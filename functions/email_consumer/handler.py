@@ -76,7 +76,7 @@ def defects() -> Iterator[str]:
 
     Sends a mail to SES's mailbox simulator, which answers like a recipient's mail server. If SES refuses every mail,
     because the sender is not verified or the account may not send, it also refuses this mail. SES publishes an event
-    about the simulator's answer, like about a bounce, and `email_feedback` counts the event. No human gets the mail.
+    about the simulator's answer, as about a bounce, and `email_feedback` counts the event. No human gets the mail.
     https://docs.aws.amazon.com/ses/latest/dg/send-an-email-from-console.html#send-email-simulator
     """
     text = "The heartbeat of a deployment checks whether mail can be sent. It is not for humans."

@@ -13,7 +13,7 @@ from assistance.platform.observability import logger
 
 MAX_AGE_SECONDS: Final = 300
 CHANGED_SECONDS: Final = 10
-"""For so long after `candidates` has read a secret again, it does not do so once more."""
+"""Minimum time between two calls of `candidates` that read the same secret although it is cached."""
 _CHANGED: Final = "changed"
 Value = TypeVar("Value")
 Result = TypeVar("Result")
