@@ -322,3 +322,22 @@ def test_a_resend_whose_channel_is_no_longer_deployed_does_not_stay_open(
     assert found
     assert found["ledger"]["open"] == 0
     assert system.show(request_id)["status"] == "delivered"
+
+
+def test_a_sweep_gives_up_a_resend_whose_channel_is_no_longer_deployed_and_sends_a_lost_one_of_the_same_request(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = published(system, Topic.SALES)
+    system.consume(OWN)
+    send_again(system, request_id, FALLBACK, "by mail too")
+    send_again(system, request_id, OWN, "once more")
+    removed_channel(monkeypatch, FALLBACK)
+    system.aws.purge(FALLBACK)
+    system.aws.purge(OWN)
+    assert lost_message_is_found(system, OWN) == [request_id]
+    assert system.posts() == {(request_id, None): 1, (request_id, "once more"): 1}
+    given_up, *_ = (it for it in system.show(request_id)["deliveries"] if it["channel"] == FALLBACK)
+    assert (given_up["status"], given_up["last_error"]) == ("failed", "channel_not_deployed")
+    found = system.reconcile()
+    assert found
+    assert (found["ledger"]["open"], found["ledger"]["lost"]) == (0, [])
