@@ -1,6 +1,7 @@
 """Tests wrong times: an operator's fast clock, and SES events with invalid times."""
 
 import json
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -11,7 +12,9 @@ from assistance.errors import Unreadable
 from assistance.platform.clock import epoch_ms
 from assistance.routing import Channel, Topic
 from email_feedback.events import MalformedEvent
-from tests.faults.system import requests
+from tests.faults.fault_injection import Kind
+from tests.faults.humans import ESCALATE_AFTER, STAFFED
+from tests.faults.system import ATTEMPTS, requests
 from tests.faults.test_open_requests import published
 from tests.faults.world import World
 from tests.integration.steps import example, sns_event
@@ -58,3 +61,29 @@ def test_a_delivery_record_that_could_not_be_parsed_again_is_not_written(system:
     with pytest.raises(Unreadable):
         requests().update(request_id, partial(transitions.confirmed, result=system.aws.mails()[0].id, at=at))
     assert system.show(request_id)["status"] == "delivered"
+
+
+def test_an_escalation_that_a_release_starts_again_has_all_its_attempts_although_the_operators_clock_is_slow(
+    system: World,
+) -> None:
+    system.deploy(STAFFED)
+    request_id = system.accept_for_sure(Topic.SALES, "help", "key")
+    system.settle()
+    system.advance(60 * ESCALATE_AFTER)
+    system.reconcile()
+    system.produce()
+    system.injector.outage = lambda name: Kind.TIMEOUT_BEFORE if name == "sesv2.SendEmail" else None
+    for _ in range(ATTEMPTS - 1):
+        system.consume(Channel.EMAIL)
+        system.advance(1_000)
+    system.press_for_sure("anna", request_id)
+    system.consume(Channel.EMAIL)
+    system.traveller.move_to(system.now - timedelta(hours=1))
+    system.release_by_command("operator", request_id)
+    system.traveller.move_to(system.now + timedelta(hours=1))
+    system.produce()
+    system.consume(Channel.EMAIL)
+    assert system.escalations(request_id) == ["retrying"]
+    system.heal()
+    system.settle()
+    assert system.escalations(request_id) == ["delivered"]

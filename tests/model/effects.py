@@ -36,6 +36,7 @@ def broken_by_effects(record: Record, core: Memory) -> str | None:
         or _broken_by_reports(record, core)
         or _broken_by_operators(record, core)
         or _broken_by_erasure(record, core)
+        or _broken_by_slow_clock(record, core)
     )
 
 
@@ -276,6 +277,23 @@ def _broken_by_erasure(record: Record, core: Memory) -> str | None:
     due = (_with(record, replace(each, due_at=NOW)) for each in to_humans if not each.is_under_way)
     if record.erased_at is None and any(core.erase(each, now=NOW) is not None for each in due):
         return "an operator can erase the request although an attempt is due"
+    return None
+
+
+def _broken_by_slow_clock(record: Record, core: Memory) -> str | None:
+    """Check that a delivery that a release starts again has all its attempts, though the operator's clock is slow."""
+    if record.taken is None:
+        return None
+    late = [
+        replace(each, put_off_at=NOW + 1, attempts=tuple(replace(attempt, at=NOW + 1) for attempt in each.attempts))
+        for each in record.deliveries
+    ]
+    before = replace(record, deliveries=tuple(late))
+    after = core.release(before, record.taken.id, by="Anna", via="slack", now=NOW)
+    for entry in after.outbox:
+        delivery = _delivery(after, entry.delivery)
+        if entry not in record.outbox and (delivery.attempts_used or delivery.put_off_since):
+            return f"{delivery.name} is wanted again, and earlier attempts count"
     return None
 
 

@@ -25,6 +25,7 @@ from assistance.domain.transitions import (
     first,
     gave_up,
     published,
+    put_off,
     resend,
     retry_later,
     returned,
@@ -269,6 +270,16 @@ def test_a_take_cancels_an_unsent_escalation_and_a_release_publishes_the_escalat
     assert [entry.delivery for entry in record.outbox] == [ESCALATION]
     assert [each.name for each in record.unfinished] == [ESCALATION]
     assert isinstance(claim(record, ESCALATION, "c", now=DUE, until=DUE + 9, limit=3)[1], Claim)
+
+
+def test_an_escalation_that_a_release_starts_again_has_all_its_attempts_although_the_operators_clock_is_slow() -> None:
+    record, _ = claim(escalated(delivered()), ESCALATION, "b", now=DUE, until=DUE + 9, limit=3)
+    record = retry_later(record, ESCALATION, "b", "down", now=DUE, in_doubt=False, due=DUE + 1, settles=0)
+    record, _ = claim(record, ESCALATION, "c", now=DUE + 1, until=DUE + 9, limit=3)
+    record = put_off(record, ESCALATION, "c", "limit", now=DUE + 2, due=DUE + 3)
+    again = release(taken(record), "t1", by="operator", via="operator", now=DUE - 1).delivery(ESCALATION)
+    assert again
+    assert (again.attempts_used, again.put_off_since, again.wanted_since) == (0, None, DUE + 3)
 
 
 def test_a_delivered_resend_does_not_publish_an_escalation_that_is_on_its_way_again() -> None:

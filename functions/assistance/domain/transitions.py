@@ -373,7 +373,9 @@ def wanted(record: Record, delivery: Delivery, now: int) -> Record:
 
     Attempts that were made before do not count towards the limit of attempts.
     """
-    return publish(with_delivery(record, replace(delivery, wanted_since=now)), delivery.name, now=now)
+    # An operator's clock may be slow, so these times may be later than now.
+    latest = max((delivery.put_off_at, *(attempt.at for attempt in delivery.attempts)))
+    return publish(with_delivery(record, replace(delivery, wanted_since=max(now, latest + 1))), delivery.name, now=now)
 
 
 def escalated_again(before: Record, record: Record, now: int) -> Record:
