@@ -213,6 +213,11 @@ def test_an_endless_series_of_1xx_responses_to_a_callback_is_cut_off_at_a_maximu
         ("bot.example.com", "bot.example.com."),
         ("bot.example.com.", "bot.example.com."),
         ("8.8.8.8", "8.8.8.8"),
+        ("8.8.8.8.", "8.8.8.8"),
+        ("0x7f.1", "127.0.0.1"),
+        ("1.2.3", "1.2.0.3"),
+        ("8.8.8.8.example", "8.8.8.8.example."),
+        ("bot.1a", "bot.1a."),
         ("[2606:2800::1]", "2606:2800::1"),
     ],
 )
@@ -241,3 +246,19 @@ def test_tls_and_the_host_header_of_a_callback_use_the_host_name_without_a_final
     Egress(resolve=lambda *_: PUBLIC, connect=connect).post("https://bot.example.com./", b"{}", {})
     assert told == ["bot.example.com"]
     assert b"host: bot.example.com\r\n" in bot.sent[0].lower()
+
+
+@pytest.mark.parametrize("error", [OSError("refused"), ValueError("unforeseen")])
+def test_any_error_at_one_ip_address_of_a_callback_host_leaves_time_for_the_next_one(error: Exception) -> None:
+    tried = list[str]()
+
+    async def connect(address: str, port: int, **_: object) -> Any:  # noqa: ANN401
+        tried.append(address)
+        if address == "8.8.8.8":
+            raise error
+        return await asyncio.open_connection("127.0.0.1", port)
+
+    with pytest.raises(TransientFailure, match=r"^connection_error$"):
+        # No server listens there, so the last address fails too, and its error is the one that counts.
+        Egress(resolve=lambda *_: ["8.8.8.8", "8.8.4.4"], connect=connect).post("https://bot.example:1/", b"{}", {})
+    assert tried == ["8.8.8.8", "8.8.4.4"]
