@@ -93,7 +93,8 @@ class Feedback:
 def _check_final(record: Record, about: dict[str, Any]) -> None:
     """Raise `NotYetRecorded` if a delivery may still record the event's mail. Else log `about`: no delivery sent it."""
     mails = [each for each in record.deliveries if each.destination == Channel.EMAIL]
-    if not all(mail.final for mail in mails) or any(mail.is_under_way for mail in mails):
+    # A fallback or an escalation that nobody needs any more gets no final status, and no attempt at it follows.
+    if any(mail.is_under_way or mail in record.unfinished for mail in mails):
         raise NotYetRecorded(about["request_id"])
     logger.warning("feedback on a mail that is not the delivery's", extra=about)
 
