@@ -69,7 +69,7 @@ demo: node install ## Run it, deliver one request of each topic, and stop
 	@exec $(RUN) -m local demo $(ARGS)
 
 test: node lint ## Lint, type-check and run every test; make test ARGS="-k …" runs some
-	$(RUN) -m pytest --numprocesses 5 --dist loadscope --max-worker-restart 0 $(ARGS)
+	$(RUN) -m pytest --numprocesses 4 --dist loadscope --max-worker-restart 0 $(ARGS)
 
 quick: node lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
 	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world and not test_traces' $(ARGS)

@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Scopes(LoadScopeScheduling):  # type: ignore[misc] # untyped
-    """Five processes share the tests on two cores, because tests of local stacks mostly wait.
+    """Four processes share the tests on two cores, because tests of local stacks mostly wait.
 
     Tests that record AWS calls and the tests that check the recording run in the same process, and so do tests that
     share a local stack. Tests that take long start first. The unit tests, one file at a time, and the model checks, one
