@@ -10,14 +10,16 @@ import pytest
 
 from local.deploy import ROOT
 
+# It does not call `signal.pause`, which would wait for ever if the signal came just before the call.
 PROGRAM = """
-import signal
+import time
 from local import signals
 signals.listen()
 signals.follow_make()
 try:
     print("ready", flush=True)
-    signal.pause()
+    while True:
+        time.sleep(0.1)
 except signals.Stopped as stopped:
     print(stopped)
 """
