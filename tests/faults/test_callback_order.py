@@ -1,9 +1,10 @@
 """Tests that a bot that orders its callbacks by their timestamps, as documented, sees what has happened last."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import count
 
 from assistance.routing import CALLBACK, Channel, Topic
@@ -42,6 +43,19 @@ def clock_off_by(system: World, seconds: int) -> Iterator[None]:
     system.traveller.move_to(system.now - timedelta(seconds=seconds))
 
 
+def reaches(system: World, number: int, meanwhile: Callable[[], None], act: Callable[[], object]) -> bool:
+    """Act, and let `meanwhile` happen at the AWS call with this number. Then call the bot back.
+
+    Returns whether there was a call with this number.
+    """
+    system.injector.plan(None, (number, meanwhile))
+    act()
+    was_made = len(system.injector.calls) > number
+    system.injector.plan(None)
+    call_back(system)
+    return was_made
+
+
 def test_a_release_with_an_operators_slow_clock_is_the_last_event_that_the_bot_sees(system: World) -> None:
     request_id = delivered(system)
     system.press_for_sure("anna", request_id)
@@ -78,12 +92,7 @@ def test_a_take_that_another_take_and_its_release_delay_is_the_last_event_that_t
                 system.press("anna", request_id, action)
                 call_back(system)
 
-        system.injector.plan(None, (number, meanwhile))
-        system.press("bea", request_id, TAKE)
-        over = len(system.injector.calls) <= number
-        system.injector.plan(None)
-        call_back(system)
-        if over:
+        if not reaches(system, number, meanwhile, partial(system.press, "bea", request_id, TAKE)):
             assert number > 2
             return
         now = "taken" if system.taken(request_id) else "released"
@@ -106,12 +115,7 @@ def test_a_bounce_that_a_delivery_delays_is_the_last_status_that_the_bot_sees(sy
             call_back(system)
 
         system.publish_mail_event("bounce", 0)
-        system.injector.plan(None, (number, meanwhile))
-        system.bring_feedback()
-        over = len(system.injector.calls) <= number
-        system.injector.plan(None)
-        call_back(system)
-        if over:
+        if not reaches(system, number, meanwhile, system.bring_feedback):
             assert number > 2
             return
         assert told(system, "delivered", "failed") == system.show(request_id)["status"], number

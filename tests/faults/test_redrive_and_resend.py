@@ -302,15 +302,21 @@ def test_a_redrive_does_not_wait_for_ever_for_a_fallback_whose_channel_is_no_lon
     assert [json.loads(call.body)["data"]["status"] for call in system.bot.calls] == ["failed", "delivered"]
 
 
-def test_a_resend_whose_channel_is_no_longer_deployed_does_not_stay_open(
-    system: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise the request could not be erased, and the alarm OldestOpenAge would stay on until it expires."""
+def delivered_with_a_resend_to_a_removed_channel(system: World, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a delivered request that an operator sends by mail too, before the channel of mails is removed."""
     request_id = published(system, Topic.SALES)
     system.consume(OWN)
     send_again(system, request_id, FALLBACK, "by mail too")
     removed_channel(monkeypatch, FALLBACK)
     system.aws.purge(FALLBACK)
+    return request_id
+
+
+def test_a_resend_whose_channel_is_no_longer_deployed_does_not_stay_open(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the request could not be erased, and the alarm OldestOpenAge would stay on until it expires."""
+    request_id = delivered_with_a_resend_to_a_removed_channel(system, monkeypatch)
     system.advance(1_000)
     with patch.object(open_requests, "TIME_TO_REPORT_MS", 1_000_000):
         hurried = system.reconcile()
@@ -327,12 +333,8 @@ def test_a_resend_whose_channel_is_no_longer_deployed_does_not_stay_open(
 def test_a_sweep_gives_up_a_resend_whose_channel_is_no_longer_deployed_and_sends_a_lost_one_of_the_same_request(
     system: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request_id = published(system, Topic.SALES)
-    system.consume(OWN)
-    send_again(system, request_id, FALLBACK, "by mail too")
+    request_id = delivered_with_a_resend_to_a_removed_channel(system, monkeypatch)
     send_again(system, request_id, OWN, "once more")
-    removed_channel(monkeypatch, FALLBACK)
-    system.aws.purge(FALLBACK)
     system.aws.purge(OWN)
     assert lost_message_is_found(system, OWN) == [request_id]
     assert system.posts() == {(request_id, None): 1, (request_id, "once more"): 1}
