@@ -64,7 +64,7 @@ class Report:
 
 
 def measure(name: str, value: int = 1) -> None:
-    """Emit one value of a metric at once."""
+    """Emit one value of a metric at once, since a sweep that dies would not emit it at its end."""
     metrics = EphemeralMetrics()
     metrics.add_metric(name, MetricUnit.Count, value)
     metrics.flush_metrics()

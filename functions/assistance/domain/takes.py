@@ -11,15 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from assistance.domain.record import Attempt, Delivery, Handled, Handling, Kind, Outcome, Record, Take, Untaken
-from assistance.domain.transitions import (
-    escalated_again,
-    is_expected,
-    sent,
-    tell,
-    told_at,
-    wanted,
-    with_delivery,
-)
+from assistance.domain.transitions import escalated_again, is_expected, sent, tell, told_at, wanted, with_delivery
 
 ESCALATION: Final = "escalation"
 
