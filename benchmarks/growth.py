@@ -208,8 +208,9 @@ def steps(cloud: Cloud) -> list[Step]:
 
     def swept(created_at: int, record: Record | None, count: int) -> Callable[[], Any]:
         cloud.table.clear()
-        # An earlier sweep has inspected the requests that were accepted until a minute ago.
-        cloud.table.hold({"pk": PROGRESS, "sk": PROGRESS, "looked_until": timestamp_of(now - MINUTE), "damaged": []})
+        # An earlier sweep has checked the requests that have a record.
+        until = timestamp_of(now - MINUTE if record else created_at - MINUTE)
+        cloud.table.hold({"pk": PROGRESS, "sk": PROGRESS, "looked_until": until, "damaged": []})
         for number in range(count):
             _hold(cloud.table, number, created_at, record)
         return partial(reconciler.handler.lambda_handler, {}, context)

@@ -18,8 +18,8 @@ from assistance.models import Model, Moment, TopicName
 from assistance.platform.clock import ms_of, timestamp
 from assistance.store import codec
 from assistance.store.items import Item, checked, key_of
-from assistance.store.requests import Requests
-from assistance.store.schema import PARTITION_KEY, RECORD, SORT_KEY
+from assistance.store.requests import Requests, record_key
+from assistance.store.schema import PARTITION_KEY
 from assistance.store.table import BATCH
 
 _PARALLEL: Final = 10
@@ -127,7 +127,7 @@ def _records(requests: Requests, listed: Sequence[Listed]) -> dict[str, Record]:
     """
     accepted_at = {each.id: ms_of(each.created_at) for each in listed}
     found: dict[str, Record] = {}
-    for item in requests.items.many([{PARTITION_KEY: id_, SORT_KEY: RECORD} for id_ in accepted_at], consistent=False):
+    for item in requests.items.many(list(map(record_key, accepted_at)), consistent=False):
         try:
             record = codec.record_of(item)
         except Unreadable:

@@ -18,7 +18,8 @@ from assistance.platform.clock import ms_of, timestamp
 from assistance.platform.observability import logger
 from assistance.store import legacy
 from assistance.store.items import Item, checked, key_of
-from assistance.store.schema import LEDGER, PARTITION_KEY, RECORD, SORT_KEY
+from assistance.store.requests import record_key
+from assistance.store.schema import LEDGER, PARTITION_KEY
 from assistance.store.table import PROGRESS_KEY
 from reconciler.run import Open, Run
 
@@ -131,7 +132,7 @@ def _of_listed(run: Run, items: Iterator[Item], later: timedelta) -> Iterator[_C
 
 def _to_watch(run: Run, chunk: list[_Check]) -> list[str]:
     """The ids of the requests that have no record, or are unfinished and not watched yet."""
-    keys = [{PARTITION_KEY: one.id, SORT_KEY: RECORD} for one in chunk]
+    keys = [record_key(one.id) for one in chunk]
     # Eventually consistent reads cost half as much. `_watch` reads consistently.
     found = run.records(run.requests.items.many(keys, consistent=False))
     known = {(each.id, each.record.created_at) for each in found if each.record.watched or not each.record.unfinished}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
@@ -40,8 +40,9 @@ def texts(outgoing: Outgoing) -> list[str]:
     blocks = [it for it in card(outgoing)["body"] if it["type"] != "FactSet"]
     [moment] = [block["text"] for block in blocks if block["type"] != "RichTextBlock"]
     assert re.fullmatch(r"\{\{DATE\([-0-9T:]+Z, SHORT\)\}\}, \{\{TIME\([-0-9T:]+Z\)\}\}", moment)
-    assert {run["type"] for block in blocks for run in block.get("inlines", [])} <= {"TextRun"}
-    return [run["text"] for block in blocks for run in block.get("inlines", [])]
+    blocks = [block["inlines"] for block in blocks if block["type"] == "RichTextBlock"]
+    assert all(run["type"] == "TextRun" and "{{" not in run["text"] for runs in blocks for run in runs)
+    return ["".join(run["text"] for run in runs) for runs in blocks]
 
 
 def shown(outgoing: Outgoing) -> list[tuple[str, str]]:
@@ -71,6 +72,7 @@ def test_a_teams_card_shows_the_topic_the_reference_and_the_reason_of_a_fallback
 
 
 @given(st.text(min_size=1))
+@example("{{")
 def test_a_teams_card_shows_the_customers_text_unchanged(text: str) -> None:
     for typed in (text, f"{text} **bold** [a](https://evil.example) <at>all</at>\n- item"):
         description = texts(Outgoing(request(typed)))[1]

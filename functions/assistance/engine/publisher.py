@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
-from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
@@ -16,7 +15,7 @@ from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.items import Item
-from assistance.store.requests import RequestGone, Requests, Stored, request_key
+from assistance.store.requests import RequestGone, Requests, record_key, request_key, stored_in
 from assistance.store.schema import PARTITION_KEY
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ _PARALLEL: Final = 10
 class Publisher:
     """Publishes the messages of the outbox.
 
-    `late`: True for the reconciler. A late publisher also records that a request's first attempts are due from now on,
-    and that the reconciler watches it.
+    `late`: True for the reconciler. If a request already has a record, a late publisher also records that its first
+    attempts are due from now on. A record that does not exist yet will be computed from the time of the publication.
     """
 
     sns: SNSClient
@@ -49,9 +48,10 @@ class Publisher:
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
         """Publish the messages of these items, and mark them as published. Returns those that SNS has not accepted."""
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
+        records = self._records([item.key[PARTITION_KEY] for item in items if item.stored is None]) if self.late else {}
         with ThreadPoolExecutor(_PARALLEL) as pool:
             published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}
-            list(pool.map(partial(self._take_out, published, self._records(items)), items))
+            list(pool.map(partial(self._take_out, published, records), items))
         tally = Tally()
         for each in published:
             for channel in each.channels:
@@ -79,36 +79,32 @@ class Publisher:
                 logger.error("SNS refused an entry", request_id=request_id, error_code=failure.get("Code"))
         return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
-    def _records(self, items: Sequence[Outboxed]) -> dict[str, Stored]:
-        """The records of the late requests, by id. If one is missing here, `update` reads it by itself."""
+    def _records(self, request_ids: Sequence[str]) -> Mapping[str, Item | None]:
+        """The record items of these requests, by id. If DynamoDB can't answer: None for each, as if all had one."""
         try:
-            ids = [item.key[PARTITION_KEY] for item in items if item.stored is None]
-            return self.requests.records(ids) if self.late else {}
+            found = self.requests.items.many(list(map(record_key, request_ids)), consistent=True, whole=True)
         except TableUnavailable:
-            return {}
+            return dict.fromkeys(request_ids)
+        return {item[PARTITION_KEY]: item for item in found}
 
-    def _take_out(self, published: set[Publication], records: Mapping[str, Stored], item: Outboxed) -> None:
+    def _take_out(self, published: set[Publication], records: Mapping[str, Item | None], item: Outboxed) -> None:
         done = [each for each in item.publications if each in published]
         if not done:
             return
         request_id, now = item.key[PARTITION_KEY], utc_now()
         try:
-            if item.stored is None:
-                self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
-                if self.late:
-                    event = partial(_published_late, now=epoch_ms(now))
-                    self.requests.update(request_id, event, records.get(request_id))
-            else:
+            if item.stored is not None:
                 entries = [each.entry for each in done if each.entry]
                 event = partial(transitions.published, entries=entries, now=epoch_ms(now))
                 self.requests.update(request_id, event, item.stored)
+                return
+            self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
+            if request_id in records:
+                known = stored_in(record) if (record := records[request_id]) else None
+                event = partial(transitions.queued, names=done[0].channels, now=epoch_ms(now))
+                self.requests.update(request_id, event, known)
         except (TableUnavailable, Unreadable, RequestGone) as error:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
-
-
-def _published_late(record: Record, *, now: int) -> Record:
-    """Note that the first attempts are due from now on, and let the reconciler watch the request, all in one write."""
-    return transitions.watch(transitions.queued(record, record.channels, now=now))
 
 
 def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":

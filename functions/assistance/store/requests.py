@@ -1,7 +1,6 @@
 """Accepts, reads and changes requests in the table. A record is changed only by `Requests.change`."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -28,6 +27,11 @@ _TRIES: Final = 20
 def request_key(request_id: str) -> dict[str, str]:
     """The key of a request item."""
     return {schema.PARTITION_KEY: request_id, schema.SORT_KEY: schema.REQUEST}
+
+
+def record_key(request_id: str) -> dict[str, str]:
+    """The key of a record item."""
+    return {schema.PARTITION_KEY: request_id, schema.SORT_KEY: schema.RECORD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +108,12 @@ class Requests:
         Version 1's attempts at a request that this version has accepted are left out.
         """
         ids = list(request_ids)
-        of = self._many(ids)
-        return [self.from_items(of[each]) if _is_ours(of[each]) else self.get(each) for each in ids]
-
-    def records(self, request_ids: Iterable[str]) -> dict[str, Stored]:
-        """The records of these requests, by id, without those that are unreadable, expired or accepted by version 1."""
-        found: dict[str, Stored] = {}
-        for request_id, items in self._many(request_ids).items():
-            with suppress(Unreadable):
-                if _is_ours(items) and (read := self._read(items)):
-                    found[request_id] = read[2]
-        return found
-
-    def _many(self, request_ids: Iterable[str]) -> dict[str, list[Item]]:
-        """The items that this version writes, by request id, read in batches."""
-        of: dict[str, list[Item]] = {each: [] for each in request_ids}
-        sorts = (schema.REQUEST, schema.RECORD)
-        keys = [{schema.PARTITION_KEY: each, schema.SORT_KEY: sort} for each in of for sort in sorts]
-        for item in self.items.many(keys, consistent=True, whole=True):
+        of: dict[str, list[Item]] = {each: [] for each in ids}
+        for item in self.items.many(
+            [key(each) for each in of for key in (request_key, record_key)], consistent=True, whole=True
+        ):
             of[item[schema.PARTITION_KEY]].append(item)
-        return of
+        return [self.from_items(of[each]) if _is_ours(of[each]) else self.get(each) for each in ids]
 
     def from_items(self, items: list[Item]) -> RequestRecord | None:
         """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
@@ -202,7 +192,8 @@ def fresh_of(item: Item, request: AssistanceRequest, accepted: Accepted) -> Reco
         # Version 1 has stored the request without its fallback.
         current = routes().get(request.topic)
         route = route.model_copy(update={"fallback": current and current.fallback})
-    return fresh(request, route, accepted.ttl)
+    new = fresh(request, route, accepted.ttl)
+    return transitions.queued(new, new.channels, now=ms_of(accepted.published_at)) if accepted.published_at else new
 
 
 def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
