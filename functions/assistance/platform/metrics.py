@@ -1,7 +1,10 @@
 """Metrics in CloudWatch's embedded metric format. AWS charges for each combination of name and dimensions."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache, partial
+from threading import Lock
 from typing import Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -58,16 +61,29 @@ class Tally:
             for metric, value, dimensions in self._values:
                 by_dimensions[dimensions].append((metric, value))
             for dimensions, values in by_dimensions.items():
-                # Set the dimensions first, since Powertools writes a line as soon as a metric has a hundred values. The
-                # service is empty, since Powertools would make a dimension of it.
-                metrics = EphemeralMetrics(service="", default_dimensions=dict(sorted(dimensions)))
-                for metric, value in values:
-                    metrics.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
-                if metrics.metric_set:
-                    metrics.flush_metrics()
+                _write(dict(sorted(dimensions)), values)
         except Exception as error:  # noqa: BLE001
             # Raise no error: the invocation has done its work, which must not be repeated because of a lost metric.
             logger.error("metrics were lost", error_type=type(error).__name__)
+
+
+# Powertools needs most of a line's time to make this object. The service is empty, or it would become a dimension.
+lines = cache(partial(EphemeralMetrics, service=""))
+_one_at_a_time: Final = Lock()
+
+
+def _write(dimensions: dict[str, str], values: Sequence[tuple[Metric, float]]) -> None:
+    with _one_at_a_time:
+        line = lines()
+        try:
+            # Set the dimensions first, since Powertools writes a line as soon as a metric has a hundred values.
+            line.dimension_set.update(dimensions)
+            for metric, value in values:
+                line.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
+            if line.metric_set:
+                line.flush_metrics()
+        finally:
+            line.clear_metrics()
 
 
 def measure(metric: Metric, value: float = 1, **dimensions: str) -> None:
