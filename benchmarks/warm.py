@@ -202,8 +202,8 @@ def profile(invoke: Callable[[], Any], times: int) -> str:
         return answers[-1]
 
     with (
-        patch("assistance.engine.publisher.ThreadPoolExecutor", Inline),
-        patch("assistance.engine.delivery.ThreadPoolExecutor", Inline),
+        patch("assistance.engine.publisher.KeptThreads", Inline),
+        patch("assistance.engine.delivery.KeptThreads", Inline),
     ):
         with patch("benchmarks.warm.answer", record):
             invoke()

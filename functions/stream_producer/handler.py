@@ -1,6 +1,5 @@
 """Publishes new outbox entries, which the table's stream reports."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from assistance.engine.outbox import Outboxed
 from assistance.engine.publisher import Publisher
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import aws
+from assistance.platform.kept_threads import KeptThreads
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.store.items import plain
@@ -38,7 +38,7 @@ def read(record: dict[str, Any]) -> Outboxed | None:
 @without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """Publish a batch of stream records. Lambda retries from the first record on that could not be published."""
-    with ThreadPoolExecutor(_PARALLEL) as pool:
+    with KeptThreads(_PARALLEL) as pool:
         items = list(pool.map(read, event["Records"]))
     unpublished = publisher().publish([item for item in items if item])
     failed = [

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from assistance.engine.batch_sending import Batch, BatchSend, Outcomes, threads
+from assistance.engine.batch_sending import Batch, BatchSend, Outcomes
 from assistance.engine.decisions import UNEXPECTED, SendResult
 from assistance.errors import PermanentFailure, RateLimited
 from assistance.models import AssistanceRequest, Outgoing
@@ -65,7 +65,7 @@ def dies(batch: Batch, _: int) -> SendResult:
 
 
 def run(together: BatchSend, *records: Record, patience: float = 30) -> list[Future[SendResult]]:
-    with ThreadPoolExecutor(threads(len(records))) as pool:
+    with ThreadPoolExecutor(3 * len(records)) as pool:
         batch = Batch(len(records), together, pool, patience=patience)
         ended = [pool.submit(record, batch, number) for number, record in enumerate(records)]
         wait(ended)

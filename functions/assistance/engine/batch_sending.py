@@ -53,18 +53,13 @@ def _outcomes(send: Callable[[], Outcomes], message: Sequence[Outgoing]) -> Outc
     return dict.fromkeys(message, outcome)
 
 
-def threads(records: int) -> int:
-    """How many threads a batch of so many records needs at most: for each, one to claim, one to group, one to send."""
-    return 3 * records
-
-
 class Batch:
     """Collects the requests of one batch, and sends them in as few messages as the channel allows."""
 
     def __init__(
         self, records: int, batch_send: BatchSend, pool: Executor, *, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        """`records`: the batch's size; `pool` has `threads(records)` threads. `patience`: seconds for slow claims."""
+        """`records`: the batch's size. `pool` has up to three threads for each. `patience`: seconds for slow claims."""
         self._batch_send = batch_send
         self._pool = pool
         self._patience = patience

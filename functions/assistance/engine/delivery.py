@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
@@ -22,7 +22,7 @@ from assistance.domain.record import Kind
 from assistance.domain.transitions import Refused
 from assistance.engine import dead_letters, decisions
 from assistance.engine.attempt import Attempt
-from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone, threads
+from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone
 from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, Decision, GaveUp, RetryLater, SendResult, Sent, decide
 from assistance.errors import PermanentFailure, RateLimited, RefusedInBatch, TableUnavailable, Unreadable
 from assistance.history import outgoing_of
@@ -30,11 +30,16 @@ from assistance.models import Message
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
+from assistance.platform.kept_threads import KeptThreads
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.sqs_attributes import named_channels, receive_count
 from assistance.routing import CALLBACK, Destination, RetryPolicy
 from assistance.store.requests import Requests
+
+# More threads than a batch needs, since its tasks wait for each other. Lambda allows 1,024:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_MANY: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,13 @@ class Consumer:
     place: Callable[[str], str | None] = lambda _: None  # where requests of a topic are posted, if it can vary
     clock: Clock = utc_now
     jitter: Callable[[float, float], float] = field(default=random.uniform)
-    pool: Callable[[int], Executor] = ThreadPoolExecutor
+    pool: Callable[[int], Executor] = KeptThreads
 
     def handle(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         """Process a batch from SQS, each record in a thread. Returns the records that SQS must deliver again."""
         tally = Tally()
         records = [SQSRecord(record) for record in event["Records"]]
-        with self.pool(threads(len(records))) as pool:
+        with self.pool(_MANY) as pool:
             send = self.send
             # Each record of the batch enters the context, which yields the function by which it sends.
             sending = (

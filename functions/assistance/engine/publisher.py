@@ -1,7 +1,6 @@
 """Publishes the outbox's messages to SNS, then removes their entries. In the other order, a crash would lose them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
 from assistance.platform.aws import AWS_ERRORS, SNSClient, error_code
 from assistance.platform.clock import epoch_ms, timestamp, utc_now
+from assistance.platform.kept_threads import KeptThreads
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.store.items import Item
@@ -49,7 +49,7 @@ class Publisher:
         """Publish the messages of these items, and mark them as published. Returns those that SNS has not accepted."""
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
         records = self._records([item.key[PARTITION_KEY] for item in items if item.stored is None]) if self.late else {}
-        with ThreadPoolExecutor(_PARALLEL) as pool:
+        with KeptThreads(_PARALLEL) as pool:
             published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}
             list(pool.map(partial(self._take_out, published, records), items))
         tally = Tally()
