@@ -59,6 +59,8 @@ def printable(text: str) -> str:
 
 
 def _clean(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
     shown = _REMOVED.sub("", _LINE_ENDS.sub("\n", text))
     return _UNPRINTABLE.sub(lambda found: found[1] or "\ufffd", shown)
 

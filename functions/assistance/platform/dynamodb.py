@@ -1,11 +1,11 @@
 """Translates https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html to plain values."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from assistance.platform.response_parsers import UnreadableAnswer
 
@@ -41,29 +41,13 @@ def noted(value: Any) -> dict[str, Any]:  # noqa: ANN401, PLR0911
     raise TypeError(f"{type(value).__name__} is not stored")
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911
+def plain(value: Any) -> Any:  # noqa: ANN401
     """A value in DynamoDB's notation, converted to a plain one. Raises `TypeError` or `ValueError` if it is invalid."""
-    match value:
-        # This version stores nothing binary, but a record may hold attributes of a later version, which are kept.
-        case {"S": str(kept)} | {"BOOL": bool(kept)} | {"B": bytes(kept)}:
-            return kept
-        case {"B": str(text)}:
-            # Stream records hold binary values in Base64, and so do botocore's answers after `leave_values`.
-            return b64decode(text)
-        case {"BS": list(parts)}:
-            return {plain({"B": part}) for part in parts}
-        case {"N": str(number)}:
-            return _number(number)
-        case {"NULL": _}:
-            return None
-        case {"M": dict(members)}:
-            return {name: plain(part) for name, part in members.items()}
-        case {"L": list(parts)}:
-            return [plain(part) for part in parts]
-        case {"SS": list(texts)}:
-            return set(texts)
-        case {"NS": list(numbers)}:
-            return {_number(number) for number in numbers}
+    if isinstance(value, dict) and len(value) == 1:
+        [(kind, kept)] = value.items()
+        type_, convert = _PLAIN.get(kind, _UNKNOWN)
+        if isinstance(kept, type_):
+            return convert(kept)
     raise TypeError("no attribute value")
 
 
@@ -72,6 +56,28 @@ def _number(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation as error:
         raise ValueError("no number") from error
+
+
+def _bytes(value: str | bytes) -> bytes:
+    # Stream records hold binary values in Base64, and so do botocore's answers after `leave_values`.
+    return b64decode(value) if isinstance(value, str) else value
+
+
+_PLAIN: Final[Mapping[object, tuple[Any, Callable[[Any], Any]]]] = {
+    "S": (str, lambda text: text),
+    "N": (str, _number),
+    "BOOL": (bool, lambda value: value),
+    "NULL": (object, lambda _: None),
+    "M": (dict, lambda members: {name: plain(part) for name, part in members.items()}),
+    "L": (list, lambda parts: [plain(part) for part in parts]),
+    # This version stores nothing binary, but a record may hold attributes of a later version, which are kept.
+    "B": (str | bytes, _bytes),
+    "SS": (list, set),
+    "NS": (list, lambda numbers: {_number(number) for number in numbers}),
+    "BS": (list, lambda parts: {_bytes(part) for part in parts}),
+}
+"""By the kind of a value in DynamoDB's notation: its type there, and how it is converted."""
+_UNKNOWN: Final = ((), lambda _: None)
 
 
 def leave_values(loader: "Loader") -> None:
@@ -105,10 +111,10 @@ def _to_plain(parsed: dict[str, Any], model: "OperationModel", **_: object) -> N
 def _translated(value: Any, shape: Any, translate: Any) -> Any:  # noqa: ANN401
     """A copy of a call's parameters or answer in which each attribute value is translated, and nothing else changed."""
     match shape and shape.type_name, value:
-        case _ if shape and shape.name == "AttributeValue":
-            return translate(value)
         case "structure", Mapping():
             return {name: _translated(part, shape.members.get(name), translate) for name, part in value.items()}
+        case "map", Mapping() if shape.value.name == "AttributeValue":
+            return {name: translate(part) for name, part in value.items()}
         case "map", Mapping():
             return {name: _translated(part, shape.value, translate) for name, part in value.items()}
         case "list", list():
