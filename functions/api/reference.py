@@ -16,7 +16,7 @@ SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-_PAGE: Final = """<!doctype html>
+_PAGE: Final = r"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -25,7 +25,9 @@ _PAGE: Final = """<!doctype html>
 <div id="reference"></div>
 <script>{script}</script>
 <script>
-  SwaggerUIBundle({{url: "openapi.json", dom_id: "#reference", persistAuthorization: false, tryItOutEnabled: true}});
+  // API Gateway also serves this page as `/docs/`.
+  const url = location.pathname.replace(/docs\/?$/, "openapi.json");
+  SwaggerUIBundle({{url, dom_id: "#reference", persistAuthorization: false, tryItOutEnabled: true}});
 </script>
 """
 

@@ -97,6 +97,14 @@ def test_the_consoles_guide_demonstrates_outbox_fallback_redrive_and_take_withou
         fits(page)
 
 
+@pytest.mark.parametrize("path", ["docs", "docs/"])
+def test_the_api_reference_shows_the_operations_in_a_browser(browser: Browser, bot: Bot, path: str) -> None:
+    with browser.new_page() as page:
+        page.goto(f"{bot.stack['api_url'].rstrip('/')}/{path}")
+        expect(page.get_by_role("heading", name="Assistance requests").first).to_be_visible()
+        expect(page.get_by_text("/assistance-requests", exact=True).first).to_be_visible()
+
+
 def test_the_console_shows_each_step_of_a_request_and_escapes_customer_text(page: Page) -> None:
     typed = '<img src=x onerror="document.title=1"> <!channel> &amp; <script>document.title=1</script>'
     request_id = send(page, "sales", typed)
