@@ -13,7 +13,7 @@ from assistance.platform.aws import AWS_ERRORS
 from assistance.routing import CALLBACK, ROUTES, Channel, Place, named
 from assistance.routing import read as read_routes
 from cli import hints, secrets, ses_checks
-from cli.errors import explained
+from cli.errors import Failure, explained
 from cli.findings import Finding, State, ok_if
 from cli.stack import Stack
 from cli.switches import schedules
@@ -39,14 +39,15 @@ _DESCRIBED_IN: Final = {
 
 
 def examine(stack: Stack) -> Iterator[Finding]:
-    """Yield the findings of all checks, one check after the other: `unknown` for a check that AWS does not answer."""
+    """Yield the findings of all checks, one check after the other: `unknown` for a check that can't run."""
     for name, channel, check in _CHECKS:
         if channel and channel not in stack.channels():
             continue
         try:
             yield from check(stack)
-        except AWS_ERRORS as error:
-            yield Finding(name, State.UNKNOWN, "the check could not run", explained(error))
+        except (Failure, *AWS_ERRORS) as error:
+            advice = str(error) if isinstance(error, Failure) else explained(error)
+            yield Finding(name, State.UNKNOWN, "the check could not run", advice)
 
 
 def _slack(stack: Stack) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cli.errors import Failure
 from cli.stack import Stack
 from local.slack_workspace import SlackError
 from tests.cli.steps import Operator
@@ -340,6 +341,24 @@ def test_a_check_for_which_the_operator_lacks_permission_has_the_result_unknown_
     assert findings["Slack"][0] == findings["SES sender"][0] == "unknown"
     assert "GetFunctionConfiguration" in findings["Slack"][1]
     assert findings["Dead letters"][0] == "ok"
+
+
+def test_a_check_of_an_output_that_the_stack_lacks_has_the_result_unknown_and_the_other_checks_run(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "the stack has no output: deploy it again"
+
+    def missing(*_: object) -> str:
+        raise Failure(said)
+
+    before = run_doctor(operator)
+    monkeypatch.setattr(Stack, "output", missing)
+    after = run_doctor(operator)
+    unknown = {
+        check for check, found in after.items() if found == ("unknown", "the stack has no output: deploy it again")
+    }
+    assert unknown
+    assert {check: found for check, found in after.items() if check not in unknown}.items() <= before.items()
 
 
 def test_the_doctor_command_checks_every_slack_channel_recipient_and_teams_secret_that_a_route_names(
