@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from assistance.domain.record import Attempt, Delivery, Handled, Kind, Outcome
-from assistance.history import RequestRecord, fallback_of, resend_of, untaken_of
+from assistance.domain.record import Attempt, Delivery, Handled, Kind, Outcome, StandsInFor, Untaken
+from assistance.history import RequestRecord
 from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK
 from console.error_explanations import Meaning, meaning
@@ -74,8 +74,8 @@ def reached(record: RequestRecord) -> Reached:
     if delivered:
         first = min(delivered, key=lambda each: each.final_at)
         names = " and ".join(dict.fromkeys(title(each.destination) for each in delivered))
-        causes = filter(None, map(fallback_of, delivered))
-        why = "".join(f", instead of {title(each.failed_channel)}" for each in causes)
+        causes = (each.cause for each in delivered if isinstance(each.cause, StandsInFor))
+        why = "".join(f", instead of {title(each.channel)}" for each in causes)
         return Reached("yes", f"{names} took the message{why}.{handled}", timestamp_of(first.final_at))
     if not record.record.has_ended:
         waiting = ", ".join(title(each.destination) for each in record.record.pending)
@@ -143,14 +143,13 @@ def _how(delivery: Delivery, attempt: Attempt) -> tuple[str, str]:
 
 
 def _why(delivery: Delivery) -> str | None:
-    if fallback := fallback_of(delivery):
-        return f"as the fallback, because {title(fallback.failed_channel)} failed ({fallback.error})"
-    if resend_of(delivery):
-        return "a resend by an operator"
-    if untaken := untaken_of(delivery):
-        return f"as an escalation: nobody took it within {untaken.minutes} minutes"
-    if isinstance(delivery.cause, Handled):
-        return f"tells the bot that {delivery.cause.by} has {delivery.cause.how} it"
+    match delivery.cause:
+        case StandsInFor(channel, error):
+            return f"as the fallback, because {title(channel)} failed ({error})"
+        case Untaken(minutes):
+            return f"as an escalation: nobody took it within {minutes} minutes"
+        case Handled(how, by):
+            return f"tells the bot that {by} has {how} it"
     if delivery.kind is Kind.CALLBACK:
         return "tells the bot the final status"
-    return None
+    return "a resend by an operator" if delivery.kind is Kind.RESEND else None

@@ -4,15 +4,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from assistance.domain.record import Attempt
-from assistance.models import (
-    MAX_DESCRIPTION_CHARACTERS,
-    AssistanceRequest,
-    Customer,
-    Detail,
-    Fallback,
-    Outgoing,
-)
+from assistance.domain.record import Attempt, Delivery, Kind, StandsInFor
+from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Customer, Detail, Outgoing
 from assistance.routing import Channel, Topic
 from assistance.text import is_blank
 
@@ -72,21 +65,25 @@ REQUESTS: Final = st.builds(
 )
 
 
-def fallback(channel: Channel, failed: Channel, error: str = "is_archived") -> Fallback:
-    """Why `channel` delivers a request as its fallback: the channel `failed` gave the request up with `error`."""
-    return Fallback(channel=channel, failed_channel=failed, error=error)
+RESENT: Final[dict[str, Any]] = {"name": "resend-by hand", "kind": Kind.RESEND}
+
+
+def to_send(asked: AssistanceRequest, doubts: tuple[Attempt, ...] = (), **said: Any) -> Outgoing:  # noqa: ANN401
+    """The request with its own delivery to Slack, and its earlier attempts in doubt. `said`: other values of it."""
+    delivery = Delivery(**{"name": Channel.SLACK, "destination": Channel.SLACK, "kind": Kind.OWN} | said)
+    return Outgoing(asked, delivery, 4_000_000_000, doubts)
 
 
 OUTGOING: Final = st.builds(
-    lambda asked, in_doubt, alone: Outgoing(asked, doubts=DOUBTS * in_doubt, **alone),
+    lambda asked, in_doubt, said: to_send(asked, DOUBTS * in_doubt, **said),
     st.builds(request, st.text(max_size=40).map(lambda short: f"?{short}")) | REQUESTS,
     st.booleans(),
     st.sampled_from(
         [
             *[{}] * 3,
-            {"resend": "by hand"},
-            {"refused_in_batch": True},
-            {"fallback": fallback(Channel.SLACK, Channel.EMAIL, "rejected")},
+            RESENT,
+            {"alone": True},
+            {"cause": StandsInFor(Channel.EMAIL, "rejected")},
         ]
     ),
 )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from assistance.domain import record as domain
-from assistance.domain.record import End, Handled, Kind, Outcome, Record, StandsInFor, Status, Untaken
-from assistance.models import AssistanceRequest, Fallback, Outgoing
+from assistance.domain.record import Kind, Outcome, Record, StandsInFor, Status
+from assistance.models import AssistanceRequest, Fallback
 from assistance.platform.clock import timestamp_of
 from assistance.routing import Channel
 
@@ -66,7 +66,11 @@ class RequestRecord:
     @property
     def fallback(self) -> Fallback | None:
         """The fallback's channel and why it is used. None if it is not used."""
-        return next(filter(None, map(fallback_of, self.record.deliveries)), None)
+        for delivery in self.record.deliveries:
+            if isinstance(cause := delivery.cause, StandsInFor):
+                channel, failed = Channel(delivery.destination), Channel(cause.channel)
+                return Fallback(channel=channel, failed_channel=failed, error=cause.error)
+        return None
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -91,37 +95,6 @@ RESEND = "resend-"
 """The name of a resend's delivery begins with this. The rest is the id that the operator's command has made for it."""
 
 
-def fallback_of(delivery: domain.Delivery) -> Fallback | None:
-    """Why a delivery is used as the fallback. None if it is no fallback."""
-    if not isinstance(delivery.cause, StandsInFor):
-        return None
-    channel, failed = Channel(delivery.destination), Channel(delivery.cause.channel)
-    return Fallback(channel=channel, failed_channel=failed, error=delivery.cause.error)
-
-
-def resend_of(delivery: domain.Delivery) -> str | None:
-    """The id of the operator's resend. None if the delivery is no resend."""
-    return delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None
-
-
-def untaken_of(delivery: domain.Delivery) -> Untaken | None:
-    """After how many minutes without a take an escalation is sent. None if the delivery is no escalation."""
-    return delivery.cause if isinstance(delivery.cause, Untaken) else None
-
-
-def outgoing_of(request: AssistanceRequest, delivery: domain.Delivery) -> Outgoing:
-    """The values with which a channel sends this delivery. The engine adds `doubts`, `refused_in_batch` and `ttl`."""
-    cause = delivery.cause
-    return Outgoing(
-        request,
-        fallback=fallback_of(delivery),
-        resend=resend_of(delivery),
-        untaken=untaken_of(delivery),
-        event=cause if isinstance(cause, End | Handled) else None,
-        delivery=delivery.name,
-    )
-
-
 def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
     """The delivery, in the form that is shown. `dropped`: nobody needs it any more, so no attempt follows."""
     attempts, final, ended_at = delivery.attempts, delivery.final, timestamp_of(delivery.final_at)
@@ -136,7 +109,7 @@ def _shown(delivery: domain.Delivery, *, dropped: bool = False) -> Delivery:
         channel=Channel(delivery.destination),
         status=Status(final) if final else Status.SENDING if delivery.is_under_way else Status.RETRYING,
         attempts=sum(not attempt.found for attempt in attempts),
-        resend=resend_of(delivery),
+        resend=delivery.name.removeprefix(RESEND) if delivery.kind is Kind.RESEND else None,
         escalation=delivery.kind is Kind.ESCALATION,
         last_error=delivery.waiting_for or (errors[-1] if errors else None),
         first_attempt_at=timeline[0].at if timeline else None,

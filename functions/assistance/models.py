@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from assistance.domain.record import Attempt, End, Handled, Status, Untaken
+from assistance.domain.record import Attempt, Delivery, Kind, Status
 from assistance.ids import RequestId
 from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
@@ -149,19 +149,14 @@ class Message(Model):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request to send to a destination, why it goes there, and its earlier attempts in doubt."""
+    """A request to send to a destination, the delivery that says why, and the earlier attempts in doubt."""
 
     request: AssistanceRequest
+    delivery: Delivery
+    ttl: int  # when the request expires, in seconds since 1970
     doubts: tuple[Attempt, ...] = ()  # the earlier attempts whose messages may have arrived: first search for them
-    fallback: Fallback | None = None  # why it goes to this channel, if it is a fallback
-    resend: str | None = None  # the id of the operator's resend, if it is one
-    untaken: Untaken | None = None  # why it is sent, if it is an escalation
-    event: End | Handled | None = None  # what a callback reports
-    refused_in_batch: bool = False  # True if the provider has refused a message with this and other requests
-    delivery: str | None = None  # the delivery's name in the record
-    ttl: int | None = None  # when the request expires, in seconds since 1970
 
     @property
     def alone(self) -> bool:
         """Whether the request goes in a message of its own: it is a resend, or was refused together with others."""
-        return self.refused_in_batch or bool(self.resend)
+        return self.delivery.alone or self.delivery.kind is Kind.RESEND

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from assistance.domain.record import Kind, StandsInFor, Untaken
 from assistance.models import Outgoing
 from assistance.routing import Channel
 
@@ -35,7 +36,7 @@ _UNPRINTABLE: Final = re.compile(
     "|(?<=[\ufe00-\ufe0f\U000e0100-\U000e01ef])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 
-_FAILED: Final[Mapping[Channel, str]] = {
+_FAILED: Final[Mapping[str, str]] = {
     Channel.SLACK: "the Slack message could not be posted",
     Channel.EMAIL: "the email could not be delivered",
     Channel.TEAMS: "the Teams message could not be posted",
@@ -84,15 +85,14 @@ def preview(text: str, characters: int) -> str:
 def explain(outgoing: Outgoing) -> list[str]:
     """Sentences that tell the reader why the request was sent to this channel, or was sent again."""
     sentences = []
-    if outgoing.fallback:
-        channel, error = outgoing.fallback.failed_channel, printable(outgoing.fallback.error)
-        failed = _FAILED.get(channel, f"the {channel.capitalize()} message could not be sent")
-        sentences.append(f"Sent here because {failed} ({error}).")
-    if outgoing.untaken:
-        minutes = outgoing.untaken.minutes
-        over = f"the time to take it ({minutes} minute{'s' * (minutes > 1)}) is over"
-        # Don't say that nobody has taken it: somebody may have taken and released it.
-        sentences.append(f"Sent here because nobody is handling it, and {over}.")
-    if outgoing.resend:
+    match outgoing.delivery.cause:
+        case StandsInFor(channel, error):
+            failed = _FAILED.get(channel, f"the {channel.capitalize()} message could not be sent")
+            sentences.append(f"Sent here because {failed} ({printable(error)}).")
+        case Untaken(minutes):
+            over = f"the time to take it ({minutes} minute{'s' * (minutes > 1)}) is over"
+            # Don't say that nobody has taken it: somebody may have taken and released it.
+            sentences.append(f"Sent here because nobody is handling it, and {over}.")
+    if outgoing.delivery.kind is Kind.RESEND:
         sentences.append("Sent again: an operator has asked for it.")
     return sentences

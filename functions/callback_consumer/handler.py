@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Final
 
+from assistance.domain.record import End, Handled
 from assistance.engine.consumer import consumer
 from assistance.errors import PermanentFailure
 from assistance.failures import by_code, http_failure
@@ -34,8 +35,8 @@ def prepare() -> None:
 
 def call_back(outgoing: Outgoing, receivers: Receivers, post: Callable[[str, bytes, dict[str, str]], Answer]) -> str:
     """If `receivers` allows it, `post` a callback (URL, body, headers). Returns its id, or raises a `DeliveryError`."""
-    url, event = outgoing.request.callback_url, outgoing.event
-    if url is None or event is None:
+    url, event = outgoing.request.callback_url, outgoing.delivery.cause
+    if url is None or not isinstance(event, End | Handled):
         raise PermanentFailure("malformed_message")
     id_, body = webhook_id(outgoing.request, event), compose(outgoing.request, event)
     keys = secret(Settings.read().callback_secret, signing_keys.read, unavailable="callback_secret_unavailable")

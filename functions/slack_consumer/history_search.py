@@ -10,11 +10,10 @@ from slack_sdk import WebClient
 
 from assistance.domain.record import Attempt
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
-from assistance.history import RESEND
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
 from assistance.platform.observability import logger
-from assistance.slack.blocks import ShownRequest, requests_in
+from assistance.slack.blocks import requests_in
 from assistance.slack.message import payload, payloads
 from slack_consumer.settings import Settings
 from slack_consumer.web_api import ask, ours
@@ -126,8 +125,8 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
     """Those of `outgoing` in this message, with its `ts`. Only our app's messages count: others may imitate them."""
     # A message that was updated for a take may have lost its metadata, but its buttons name the requests too.
     blocks = message.get("blocks")
-    entries = [*payloads(message), *(map(_entry, requests_in(blocks)) if isinstance(blocks, list) else ())]
-    named = [one for one in outgoing if payload(one) in entries]
+    entries = payloads(message) + [payload(*each) for each in requests_in(blocks if isinstance(blocks, list) else ())]
+    named = [one for one in outgoing if payload(one.request.id, one.delivery.name) in entries]
     if not named:
         return {}
     if not ours(message):
@@ -136,15 +135,6 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
     if not isinstance(message.get("ts"), str) or not message["ts"]:
         raise TransientFailure("unexpected_answer")
     return dict.fromkeys(named, message["ts"])
-
-
-def _entry(shown: ShownRequest) -> dict[str, str]:
-    """The entry that the metadata of a message had for this request, as `payload` makes it.
-
-    So the search finds an escalation in the fallback's message, which shows the same request, and the other way round.
-    """
-    resend = {"force": shown.delivery.removeprefix(RESEND)} if shown.delivery.startswith(RESEND) else {}
-    return {"request_id": shown.request_id, **resend}
 
 
 def _next_cursor(page: dict[str, Any]) -> str | None:

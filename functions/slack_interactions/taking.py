@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, Final
 
 from assistance.domain import takes
-from assistance.domain.record import Record, Take
+from assistance.domain.record import Delivery, Kind, Record, Take
 from assistance.engine.takes import Human, measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
-from assistance.history import RequestRecord, outgoing_of
+from assistance.history import RequestRecord
 from assistance.models import Outgoing
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.observability import logger
@@ -133,8 +133,8 @@ def _is_later(record: Record, press: ButtonPress) -> bool:
 
 
 def _outgoing(on: ShownRequest, shown: RequestRecord) -> Outgoing:
-    delivery = shown.record.delivery(on.delivery)
-    return outgoing_of(shown.request, delivery) if delivery else Outgoing(shown.request, delivery=on.delivery)
+    delivery = shown.record.delivery(on.delivery) or Delivery(on.delivery, Channel.SLACK, Kind.OWN)
+    return Outgoing(shown.request, delivery, shown.record.ttl)
 
 
 def _human(press: ButtonPress) -> Human:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from assistance.models import Outgoing
 from tests.integration.cloud import forget
-from tests.sample_requests import ANNA, ID, request
+from tests.sample_requests import ANNA, ID, request, to_send
 
 
 class Ses:
@@ -40,7 +39,7 @@ def test_a_mail_has_a_sender_name_and_the_customers_address_as_reply_to(
     forget()
     handler, ses = importlib.import_module("email_consumer.handler"), Ses()
     monkeypatch.setattr(handler, "ses", lambda: ses)
-    assert handler.send(Outgoing(request(customer=ANNA))) == "mail-1"
+    assert handler.send(to_send(request(customer=ANNA))) == "mail-1"
     [call] = ses.calls
     assert call["FromEmailAddress"] == sender
     assert parseaddr(sender)[1] == "bot@example.com"
@@ -54,5 +53,5 @@ def test_a_mail_has_no_reply_to_address_if_the_customers_address_is_invalid(
 ) -> None:
     handler, ses = importlib.import_module("email_consumer.handler"), Ses()
     monkeypatch.setattr(handler, "ses", lambda: ses)
-    handler.send(Outgoing(request()))
+    handler.send(to_send(request()))
     assert ses.calls[0]["ReplyToAddresses"] == []

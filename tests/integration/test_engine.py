@@ -21,7 +21,7 @@ from assistance.engine.batch_sending import send_alone
 from assistance.engine.decisions import MAX_DELAY_SECONDS
 from assistance.engine.delivery import Consumer
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
-from assistance.models import AssistanceRequest, Fallback, Message, Outgoing, StoredRoute
+from assistance.models import AssistanceRequest, Message, Outgoing, StoredRoute
 from assistance.platform.clock import epoch_ms
 from assistance.platform.metrics import Tally
 from assistance.routing import Channel, RetryPolicy, Topic
@@ -196,7 +196,7 @@ def test_a_running_attempt_holds_the_lock_of_the_delivery(engine: Engine) -> Non
     assert under_way.locked_until == CLAIMED_UNTIL
     [attempt] = under_way.attempts
     assert (attempt.at, attempt.outcome, attempt.place) == (NOW, Outcome.UNKNOWN, "C0ASSIST")
-    assert engine.sent == [Outgoing(engine.request, delivery="slack", ttl=engine.requests.read(engine.id).record.ttl)]
+    assert engine.sent == [Outgoing(engine.request, under_way, engine.requests.read(engine.id).record.ttl)]
 
 
 def test_a_delivery_is_recorded_with_the_providers_message_id(engine: Engine) -> None:
@@ -401,7 +401,7 @@ def test_a_resend_sends_one_message(engine: Engine) -> None:
         engine.requests.change(engine.id, asked)
     for name in ("resend-first", "resend-first", "resend-second"):
         assert engine.deliver(delivery=name)
-    assert [outgoing.resend for outgoing in engine.sent] == [None, "first", "second"]
+    assert [outgoing.delivery.name for outgoing in engine.sent] == ["slack", "resend-first", "resend-second"]
     assert engine.delivery("resend-first").final is Outcome.DELIVERED
     assert len(engine.delivery().attempts) == 1, "the original keeps its own history"
 
@@ -431,7 +431,8 @@ def test_the_unknown_outcome_of_a_resend_does_not_affect_other_resends(engine: E
     engine.now += DOUBT
     assert engine.deliver(delivery="resend-second")
     assert engine.deliver(delivery="resend-first", received=2)
-    assert [(each.resend, bool(each.doubts)) for each in engine.sent][2:] == [("second", False), ("first", True)]
+    resends = [(each.delivery.name, bool(each.doubts)) for each in engine.sent][2:]
+    assert resends == [("resend-second", False), ("resend-first", True)]
 
 
 def test_an_attempt_whose_lock_has_expired_records_only_a_success(engine: Engine) -> None:
@@ -458,8 +459,7 @@ def test_an_error_while_changing_the_visibility_timeout_does_not_affect_the_atte
 
 def test_a_fallback_message_says_which_channel_failed_and_why(by_email: Engine) -> None:
     assert by_email.deliver(delivery="fallback")
-    expected = Fallback(channel=Channel.SLACK, failed_channel=Channel.EMAIL, error="rejected")
-    assert [outgoing.fallback for outgoing in by_email.sent] == [expected]
+    assert [outgoing.delivery.cause for outgoing in by_email.sent] == [StandsInFor(Channel.EMAIL, "rejected")]
 
 
 def test_a_fallback_is_not_sent_if_the_channel_that_had_failed_has_delivered_meanwhile(by_email: Engine) -> None:

@@ -100,7 +100,7 @@ def test_a_consumer_logs_an_unforeseen_exception_of_the_send_function_and_retrie
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "room"), (delivery, "outgoing_of")]
+    ("owner", "name"), [(slack_handler, "compose"), (slack_handler, "room"), (delivery, "Outgoing")]
 )
 def test_a_delivery_that_failed_by_unforeseen_exceptions_has_the_error_code_unforeseen_as_its_reason(
     stack: Cloud, owner: object, name: str, monkeypatch: pytest.MonkeyPatch

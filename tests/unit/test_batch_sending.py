@@ -10,16 +10,12 @@ import pytest
 from assistance.engine.batch_sending import Batch, BatchSend, Outcomes
 from assistance.engine.decisions import UNEXPECTED, SendResult
 from assistance.errors import PermanentFailure, RateLimited
-from assistance.models import AssistanceRequest, Outgoing
-from assistance.routing import Topic
+from assistance.models import Outgoing
+from tests.sample_requests import request, to_send
 
 
 def outgoing(number: int) -> Outgoing:
-    return Outgoing(
-        AssistanceRequest(
-            id=str(UUID(int=number)), topic=Topic.SALES, description="help", created_at="2026-01-01T00:00:00.000Z"
-        )
-    )
+    return to_send(request(id_=str(UUID(int=number))))
 
 
 def number_of(outgoing: Outgoing) -> int:

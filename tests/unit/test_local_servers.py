@@ -2,7 +2,6 @@
 
 import pytest
 
-from assistance.models import Outgoing
 from local import http
 from local.slack import new_token
 from local.slack_server import SlackServer
@@ -11,7 +10,7 @@ from local.take_page_proxy import TakePageProxy
 from local.webhooks import Webhooks
 from teams_consumer.message import compose
 from tests.receiver import Receiver
-from tests.sample_requests import ID, request
+from tests.sample_requests import ID, request, to_send
 
 CHANNEL = "C0TEST"
 DEEP = b"[" * 60_000
@@ -81,7 +80,7 @@ def test_a_local_webhook_shows_all_strings_of_a_json_post_and_the_whole_body_of_
 
 def test_a_local_webhook_shows_only_the_visible_texts_of_an_adaptive_card() -> None:
     with Webhooks() as webhooks:
-        assert http.call("POST", webhooks.address("teams"), body=compose(Outgoing(request("help")))).status == 202
+        assert http.call("POST", webhooks.address("teams"), body=compose(to_send(request("help")))).status == 202
         [(_, texts)] = webhooks.texts(ID)
         assert "help" in texts
         assert not {"AdaptiveCard", "TextBlock"} & set(texts)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assistance.domain.record import Untaken
+from assistance.domain.record import StandsInFor, Untaken
 from assistance.engine.outbox import Publication
 from assistance.engine.publisher import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, batches
-from assistance.models import Message, Outgoing, StoredRoute
+from assistance.models import Message, StoredRoute
 from assistance.routing import Channel
 from assistance.text import explain, printable
-from tests.sample_requests import DESCRIPTIONS, LONGEST, fallback, request
+from tests.sample_requests import DESCRIPTIONS, LONGEST, RESENT, request, to_send
 
 
 def publication(description: str) -> Publication:
@@ -106,9 +106,9 @@ def test_ordinary_text_of_any_language_stays_unchanged(honest: str) -> None:
 
 
 def test_a_fallback_message_says_why_the_request_was_sent_to_that_channel() -> None:
-    one, instead = request("help"), fallback(Channel.EMAIL, Channel.SLACK)
-    assert explain(Outgoing(one)) == []
-    assert explain(Outgoing(one, fallback=instead, resend="by hand")) == [
+    one, instead = request("help"), StandsInFor(Channel.SLACK, "is_archived")
+    assert explain(to_send(one)) == []
+    assert explain(to_send(one, cause=instead, **RESENT)) == [
         "Sent here because the Slack message could not be posted (is_archived).",
         "Sent again: an operator has asked for it.",
     ]
@@ -117,11 +117,11 @@ def test_a_fallback_message_says_why_the_request_was_sent_to_that_channel() -> N
 def test_a_fallback_message_names_the_failed_channel_even_if_no_special_wording_exists_for_it(
     added_channel: Channel,
 ) -> None:
-    outgoing = Outgoing(request("help"), fallback=fallback(Channel.EMAIL, added_channel))
+    outgoing = to_send(request("help"), cause=StandsInFor(added_channel, "is_archived"))
     assert explain(outgoing) == ["Sent here because the Pigeon message could not be sent (is_archived)."]
 
 
 @pytest.mark.parametrize(("minutes", "within"), [(1, "1 minute"), (30, "30 minutes")])
 def test_an_escalation_message_says_for_how_long_nobody_had_taken_the_request(minutes: int, within: str) -> None:
-    text = explain(Outgoing(request("help"), untaken=Untaken(minutes=minutes)))
+    text = explain(to_send(request("help"), cause=Untaken(minutes=minutes)))
     assert text == [f"Sent here because nobody is handling it, and the time to take it ({within}) is over."]

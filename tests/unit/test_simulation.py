@@ -8,14 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from assistance.models import Outgoing
 from assistance.routing import Channel
 from assistance.slack.message import digests
 from benchmarks import quotas, simulation, simulation_page
 from benchmarks.pipeline import Design, Pipeline, Sender
 from benchmarks.simulation_page import Results
 from infra.config import Config
-from tests.sample_requests import ANNA, request
+from tests.sample_requests import ANNA, request, to_send
 
 SLACK = Sender(workers=2, batch=25, window=1, rate=1, burst=3, latency=0.3, together=20)
 EMAIL = Sender(workers=2, batch=10, rate=5, burst=5, latency=0.1)
@@ -68,7 +67,7 @@ def test_the_simulation_is_deterministic() -> None:
 @pytest.mark.parametrize("characters", [150, 300])
 def test_a_simulated_digest_contains_as_many_requests_as_a_real_digest(characters: int) -> None:
     said = {"customer": ANNA, "conversation_url": "https://app.example.com/conversations/42"}
-    asked = [Outgoing(request("x" * characters, str(UUID(int=n)), **said), delivery="slack") for n in range(60)]
+    asked = [to_send(request("x" * characters, str(UUID(int=n)), **said)) for n in range(60)]
     first, *_ = digests(asked, datetime(2026, 1, 1, tzinfo=UTC), take=True)
     assert len(first) == quotas.requests_per_message(characters)
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from assistance.domain.record import StandsInFor
 from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Customer, Detail, Outgoing
 from assistance.routing import Channel
 from assistance.slack import blocks, message
@@ -25,10 +26,11 @@ from tests.sample_requests import (
     OUTGOING,
     REACHABLE,
     REQUESTS,
+    RESENT,
     WIDEST,
-    fallback,
     fullest,
     request,
+    to_send,
 )
 from tests.unit.test_messages import UNSEEN
 
@@ -111,7 +113,7 @@ def buttons(part: object) -> Iterator[dict[str, Any]]:
 def test_a_slack_message_shows_the_complete_request_as_plain_text_within_slacks_limits(
     asked: AssistanceRequest, *, take: bool, taken: By | None
 ) -> None:
-    composed = compose([Outgoing(asked)], take=take, taken={asked.id: taken} if taken else {})
+    composed = compose([to_send(asked)], take=take, taken={asked.id: taken} if taken else {})
     check(composed)
     assert described(composed["blocks"]) == printable(asked.description)
     if blocks.size(composed["blocks"]) > message.MAX_MESSAGE_CHARACTERS:
@@ -123,7 +125,7 @@ def test_a_request_whose_fields_have_maximum_length_is_shown_completely_or_with_
     one: str,
 ) -> None:
     asked = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
-    composed = compose([Outgoing(asked)], take=True)
+    composed = compose([to_send(asked)], take=True)
     check(composed)
     assert described(composed["blocks"]) == printable(asked.description)
     assert re.search("more characters|details: this message has no room", shown(composed["blocks"]))
@@ -135,7 +137,7 @@ def test_customer_data_is_shown_with_links_for_email_phone_and_conversation() ->
     details = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="12"))
     url = "https://app.example.com/42?a=1&b=2"
     asked = request("Does *40* fit? :)", customer=ANNA, conversation_url=url, reference="chat-17", details=details)
-    composed = compose([Outgoing(asked)])
+    composed = compose([to_send(asked)])
     check(composed)
     title, description, facts, actions, small = composed["blocks"]
     assert title["text"]["text"] == "New sales request"
@@ -158,7 +160,7 @@ def test_customer_data_is_shown_with_links_for_email_phone_and_conversation() ->
 def test_an_invalid_email_address_phone_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
     customer = Customer(name="*Anna*", email="anna(at)example", phone="after 5 pm :)")
     asked = request(customer=customer, conversation_url="javascript:alert(1)")
-    for composed in (compose([Outgoing(asked)]), compose([Outgoing(asked)] * 2)):
+    for composed in (compose([to_send(asked)]), compose([to_send(asked)] * 2)):
         check(composed)
         for typed in ("*Anna*", "anna(at)example", "after 5 pm :)", "javascript:alert(1)"):
             kinds = [kind for kind, text in texts(composed["blocks"]) if typed in text]
@@ -168,16 +170,16 @@ def test_an_invalid_email_address_phone_number_or_url_is_shown_unchanged_and_wit
 
 def test_the_notification_text_of_a_slack_message_shows_topic_customer_and_beginning_of_the_description() -> None:
     asked = request("Does the\nyearly plan " + "x" * 200, customer=ANNA)
-    composed = compose([Outgoing(asked)])
+    composed = compose([to_send(asked)])
     assert composed["text"].startswith("Sales: Anna Example: Does the yearly plan xxx")
     assert composed["text"].endswith("x…")
     assert len(composed["text"]) == len("Sales: Anna Example: ") + message.PREVIEW_CHARACTERS
     assert composed["mrkdwn"] is False, "a notification shows *40* as it is"
-    assert compose([Outgoing(request("hi"))])["text"] == "Sales: hi"
+    assert compose([to_send(request("hi"))])["text"] == "Sales: hi"
 
 
 def test_a_fallback_message_begins_with_the_reason_why_it_was_sent_to_slack() -> None:
-    outgoing = Outgoing(request(), fallback=fallback(Channel.SLACK, Channel.EMAIL, "MessageRejected"), resend="by hand")
+    outgoing = to_send(request(), cause=StandsInFor(Channel.EMAIL, "MessageRejected"), **RESENT)
     _, notes, *_ = compose([outgoing])["blocks"]
     assert [it["text"] for it in notes["elements"]] == [
         "Sent here because the email could not be delivered (MessageRejected).",
@@ -199,7 +201,7 @@ def test_digests_contain_every_request_once_completely_and_within_slacks_limits(
         by = {one.request.id: By("@" + "n" * 99) for one in digest} if taken and take else {}
         composed = compose(digest, take=take, taken=by)
         check(composed)
-        assert message.payloads(composed) == [message.payload(one) for one in digest]
+        assert message.payloads(composed) == [message.payload(one.request.id, one.delivery.name) for one in digest]
         if len(digest) > 1:
             assert not any(one.alone for one in digest)
             assert blocks.size(composed["blocks"]) <= message.MAX_MESSAGE_CHARACTERS
@@ -230,7 +232,7 @@ def test_a_digest_shows_the_oldest_request_first_and_counts_requests_by_topic() 
         request(f"of day {day}", str(uuid4()), created_at=f"2026-01-{day}T00:00:00.000Z", topic=topic)
         for day, topic in zip(days, ["sales", "by_all_means", "sales"], strict=True)
     ]
-    [digest] = digests([Outgoing(one) for one in asked])
+    [digest] = digests([to_send(one) for one in asked])
     composed = compose(digest)
     title = "3 new requests: 2 Sales, 1 By all means"
     assert (composed["text"], composed["blocks"][0]["text"]["text"]) == (title, title)
@@ -239,12 +241,12 @@ def test_a_digest_shows_the_oldest_request_first_and_counts_requests_by_topic() 
 
 
 def test_the_title_of_a_digest_with_one_topic_names_the_topic_once() -> None:
-    asked = [Outgoing(request(topic="sales", id_=str(uuid4()))) for _ in range(3)]
+    asked = [to_send(request(topic="sales", id_=str(uuid4()))) for _ in range(3)]
     assert compose(asked)["text"] == "3 new Sales requests"
 
 
 def test_the_title_of_a_digest_names_as_many_topics_as_fit_into_a_slack_header() -> None:
-    asked = [Outgoing(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
+    asked = [to_send(request(topic=f"topic-{'x' * 24}-{n:d}"[:32], id_=str(uuid4()))) for n in range(9)]
     title = compose(asked)["blocks"][0]["text"]["text"]
     assert len(title) <= message.MAX_TITLE_CHARACTERS
     assert re.search(r"9 new requests: 1 Topic .*, \d others$", title)
@@ -264,14 +266,14 @@ DETAILS = (Detail(label="Plan", value="Pro"), Detail(label="Seats", value="40"))
 def test_a_digest_can_contain_more_than_twenty_requests_with_all_fields_and_a_take_button(
     characters: int, said: dict[str, Any]
 ) -> None:
-    asked = [Outgoing(request("x" * characters, str(uuid4()), **said), delivery="slack") for _ in range(100)]
+    asked = [to_send(request("x" * characters, str(uuid4()), **said)) for _ in range(100)]
     first, *_ = digests(asked, take=True)
     assert len(first) > 20
     assert len(list(buttons(compose(first, take=True)["blocks"]))) == len(first)
 
 
 def test_a_digest_has_dividers_between_its_entries_unless_they_would_exceed_slacks_block_limit() -> None:
-    asked = [Outgoing(request("x" * 200, str(UUID(int=n)), customer=ANNA), delivery="slack") for n in range(100)]
+    asked = [to_send(request("x" * 200, str(UUID(int=n)), customer=ANNA)) for n in range(100)]
     for few in (asked[:2], asked[:15]):
         drawn = compose(few, take=True)["blocks"]
         assert [block["type"] for block in drawn] == ["header", *(["section", "divider"] * len(few))[:-1]]
@@ -283,19 +285,19 @@ def test_a_digest_has_dividers_between_its_entries_unless_they_would_exceed_slac
 def test_a_digest_entry_shows_the_date_if_the_request_was_accepted_half_a_day_before_the_post(
     hours: int, *, day: bool
 ) -> None:
-    asked = [Outgoing(request(id_=str(UUID(int=n)))) for n in range(2)]
+    asked = [to_send(request(id_=str(UUID(int=n)))) for n in range(2)]
     drawn = message.compose(asked, AT + timedelta(hours=hours - 1))["blocks"]
     assert ("{date_short_pretty}" in json.dumps(drawn)) is day
 
 
 def test_a_digest_can_contain_one_request_of_any_length() -> None:
-    longest = [Outgoing(request("&" * MAX_DESCRIPTION_CHARACTERS, str(uuid4()))) for _ in range(3)]
+    longest = [to_send(request("&" * MAX_DESCRIPTION_CHARACTERS, str(uuid4()))) for _ in range(3)]
     assert [len(digest) for digest in digests(longest)] == [1, 1, 1]
 
 
 def test_a_digest_entry_shows_a_take_button_or_the_person_who_took_the_request() -> None:
     url = "https://app.example.com/42"
-    asked = [Outgoing(request(id_=str(UUID(int=n)), conversation_url=url), delivery="slack") for n in range(25)]
+    asked = [to_send(request(id_=str(UUID(int=n)), conversation_url=url)) for n in range(25)]
     before = compose(asked, take=True)
     assert [it["value"] for it in buttons(before["blocks"])] == [f"{UUID(int=n)} slack" for n in range(25)]
     assert {it["action_id"] for it in buttons(before["blocks"])} == {"take"}
@@ -312,14 +314,14 @@ def test_a_digest_entry_shows_a_take_button_or_the_person_who_took_the_request()
 
 
 def test_a_digest_whose_requests_are_all_taken_stays_within_slacks_limits() -> None:
-    asked = [Outgoing(request(id_=str(UUID(int=n))), delivery="slack") for n in range(60)]
+    asked = [to_send(request(id_=str(UUID(int=n)))) for n in range(60)]
     for digest in digests(asked, take=True):
         by = {one.request.id: By("x" * 80) for one in digest}
         assert blocks.size(compose(digest, take=True, taken=by)["blocks"]) <= message.MAX_MESSAGE_CHARACTERS
 
 
 def test_a_message_with_one_request_shows_a_take_button_or_the_person_who_took_the_request() -> None:
-    one = Outgoing(request(), delivery="slack#2")
+    one = to_send(request(), name="slack#2")
     [button] = buttons(compose([one], take=True)["blocks"])
     assert (button["action_id"], button["value"]) == ("take", f"{ID} slack#2")
     taken = compose([one], take=True, taken={ID: By("A <!channel> & co")})
@@ -334,14 +336,14 @@ def test_a_message_with_one_request_shows_a_take_button_or_the_person_who_took_t
 )
 def test_the_name_of_the_person_who_took_a_request_is_escaped(by: str, name: str) -> None:
     """A person with a take link may type any name. With `verbatim` Slack turns no word into a mention."""
-    for asked in ([Outgoing(request())], [Outgoing(request()), Outgoing(request(id_=str(UUID(int=1))))]):
+    for asked in ([to_send(request())], [to_send(request()), to_send(request(id_=str(UUID(int=1))))]):
         drawn = json.dumps(compose(asked, take=True, taken={ID: By(by)})["blocks"])
         assert f"Taken by {name}, <!date" in drawn
         assert drawn.count('"mrkdwn"') == drawn.count('"verbatim": true')
 
 
 def test_a_reference_with_line_breaks_cannot_imitate_lines_written_by_this_project() -> None:
-    drawn = compose([Outgoing(request(reference="chat-17\nTaken by @anna"))])["blocks"]
+    drawn = compose([to_send(request(reference="chat-17\nTaken by @anna"))])["blocks"]
     assert drawn[-1]["elements"][-1]["text"] == "Reference: chat-17 Taken by @anna"
 
 
@@ -355,8 +357,8 @@ def test_slack_never_gets_a_text_element_without_visible_characters(text: str, m
         "customer": Customer(name=text or "x"),
         "details": (Detail(label=text or "x", value=text or "x"),),
     }
-    alone = compose([Outgoing(request(description, **said))])
-    digest = compose([Outgoing(request(description, **said)), Outgoing(request("x"))])
+    alone = compose([to_send(request(description, **said))])
+    digest = compose([to_send(request(description, **said)), to_send(request("x"))])
     for _, each in texts([*alone["blocks"], *digest["blocks"]]):
         assert set(each) - set(UNSEEN)
 
@@ -371,22 +373,22 @@ def test_every_text_of_a_request_is_escaped_for_slack(*, several: bool) -> None:
         HOSTILE, **said | {"details": (Detail(label=HOSTILE, value=HOSTILE),), "conversation_url": HOSTILE}
     )
     hostile = hostile.model_copy(update={"topic": HOSTILE})
-    outgoing = Outgoing(hostile, fallback=fallback(Channel.SLACK, Channel.EMAIL, HOSTILE))
+    outgoing = to_send(hostile, cause=StandsInFor(Channel.EMAIL, HOSTILE))
     composed = compose([outgoing] * (2 if several else 1))
     check(composed)
     assert html.unescape(json.dumps(composed["blocks"], ensure_ascii=False)).count(HOSTILE) >= 8
 
 
 def test_any_valid_email_address_becomes_a_mailto_link() -> None:
-    composed = compose([Outgoing(request(customer=REACHABLE))])
+    composed = compose([to_send(request(customer=REACHABLE))])
     check(composed)
     [email] = [text for _, text in texts(composed["blocks"]) if text.startswith("*Email")]
     assert email.startswith(f"*Email*\n<mailto:{'%25' * 64}@xxx")
 
 
 def test_a_customers_name_cannot_make_an_untaken_digest_entry_look_taken() -> None:
-    named = Outgoing(request(customer=Customer(name="Taken by Anna Keller, today")), delivery="slack")
-    drawn = compose([named, Outgoing(request(id_=str(UUID(int=1))), delivery="slack")], take=True)["blocks"]
+    named = to_send(request(customer=Customer(name="Taken by Anna Keller, today")))
+    drawn = compose([named, to_send(request(id_=str(UUID(int=1))))], take=True)["blocks"]
     for block in drawn:
         for field in block.get("fields", ()):
             assert not any(line.startswith("Taken by") for line in field["text"].split("\n"))

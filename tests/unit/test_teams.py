@@ -9,13 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from assistance.domain.record import StandsInFor
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.models import MAX_DESCRIPTION_CHARACTERS, AssistanceRequest, Customer, Detail, Outgoing
 from assistance.routing import Channel
 from assistance.text import printable
 from teams_consumer.failures import ANSWERS, classify
 from teams_consumer.message import MAX_BYTES, compose
-from tests.sample_requests import ANNA, LONG_URL, REQUESTS, WIDEST, fallback, fullest, request
+from tests.sample_requests import ANNA, LONG_URL, REQUESTS, RESENT, WIDEST, fullest, request, to_send
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REQUEST = AssistanceRequest(
@@ -60,9 +61,9 @@ def rendered(markdown: str) -> str:
 
 
 def test_a_teams_card_shows_the_topic_the_reference_and_the_reason_of_a_fallback() -> None:
-    instead = fallback(Channel.TEAMS, Channel.SLACK)
+    instead = StandsInFor(Channel.SLACK, "is_archived")
     asked = REQUEST.model_copy(update={"reference": "chat-17"})
-    title, *notes, description, small = texts(Outgoing(asked, fallback=instead, resend="act"))
+    title, *notes, description, small = texts(to_send(asked, cause=instead, **RESENT))
     assert (title, description) == ("New by all means request", "help")
     assert notes == [
         "Sent here because the Slack message could not be posted (is_archived).",
@@ -75,15 +76,15 @@ def test_a_teams_card_shows_the_topic_the_reference_and_the_reason_of_a_fallback
 @example("{{")
 def test_a_teams_card_shows_the_customers_text_unchanged(text: str) -> None:
     for typed in (text, f"{text} **bold** [a](https://evil.example) <at>all</at>\n- item"):
-        description = texts(Outgoing(request(typed)))[1]
+        description = texts(to_send(request(typed)))[1]
         assert len(description) <= len(typed)
         assert [c for c in description if c.isprintable()] == [c for c in typed if c.isprintable()] or (
             "\ufffd" in description
         )
         asked = request(customer=Customer(name=typed), details=(Detail(label=typed, value=typed),))
         one_line = " ".join(printable(typed).split()) or "-"
-        assert shown(Outgoing(asked)) == [("Name", one_line), (one_line, one_line)]
-    assert "entities" not in card(Outgoing(request(text)))["msteams"]
+        assert shown(to_send(asked)) == [("Name", one_line), (one_line, one_line)]
+    assert "entities" not in card(to_send(request(text)))["msteams"]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +92,14 @@ def test_a_teams_card_shows_the_customers_text_unchanged(text: str) -> None:
 )
 def test_markdown_in_the_fact_set_of_a_teams_card_is_escaped(hostile: str) -> None:
     asked = request(customer=Customer(name=hostile, email=hostile, phone=hostile))
-    assert shown(Outgoing(asked)) == [("Name", hostile), ("Email", hostile), ("Phone", hostile)]
+    assert shown(to_send(asked)) == [("Name", hostile), ("Email", hostile), ("Phone", hostile)]
 
 
 def test_customer_data_is_shown_with_links_for_email_phone_and_conversation() -> None:
     asked = request(
         customer=ANNA, conversation_url="https://app.example.com/42", details=(Detail(label="Plan", value="Pro"),)
     )
-    [facts] = [it["facts"] for it in card(Outgoing(asked))["body"] if it["type"] == "FactSet"]
+    [facts] = [it["facts"] for it in card(to_send(asked))["body"] if it["type"] == "FactSet"]
     assert facts == [
         {"title": "Name", "value": "Anna Example"},
         {"title": "Email", "value": "[anna@example.org](mailto:anna@example.org)"},
@@ -106,14 +107,14 @@ def test_customer_data_is_shown_with_links_for_email_phone_and_conversation() ->
         {"title": "Plan", "value": "Pro"},
     ]
     opens = {"type": "Action.OpenUrl", "title": "Open conversation", "url": "https://app.example.com/42"}
-    assert card(Outgoing(asked))["actions"] == [opens]
+    assert card(to_send(asked))["actions"] == [opens]
     takes = {"type": "Action.OpenUrl", "title": "I'll take it", "url": "https://api.example.com/take?x=1"}
-    assert card(Outgoing(asked), "https://api.example.com/take?x=1")["actions"] == [opens, takes]
+    assert card(to_send(asked), "https://api.example.com/take?x=1")["actions"] == [opens, takes]
 
 
 def test_an_invalid_email_address_phone_number_or_url_is_shown_unchanged_and_without_a_link() -> None:
     customer = Customer(name="Anna", email="anna(at)example", phone="after 5 pm")
-    outgoing = Outgoing(request(customer=customer, conversation_url="javascript:alert(1)"))
+    outgoing = to_send(request(customer=customer, conversation_url="javascript:alert(1)"))
     assert [value for _, value in shown(outgoing)] == ["Anna", "anna(at)example", "after 5 pm", "javascript:alert(1)"]
     assert card(outgoing)["actions"] == []
     assert "](" not in json.dumps(card(outgoing))
@@ -121,10 +122,10 @@ def test_an_invalid_email_address_phone_number_or_url_is_shown_unchanged_and_wit
 
 @given(REQUESTS)
 def test_any_request_fits_into_a_teams_card_with_its_complete_description(asked: AssistanceRequest) -> None:
-    body = compose(Outgoing(asked), take_url="https://api.example.com/" + "t" * 300)
+    body = compose(to_send(asked), take_url="https://api.example.com/" + "t" * 300)
     assert len(body) < MAX_BYTES
     assert len(body.decode().encode("utf-16-le")) < MAX_BYTES
-    assert printable(asked.description) in texts(Outgoing(asked))
+    assert printable(asked.description) in texts(to_send(asked))
 
 
 @pytest.mark.parametrize("one", WIDEST)
@@ -132,10 +133,10 @@ def test_a_request_whose_fields_have_maximum_length_is_shown_completely_or_with_
     one: str,
 ) -> None:
     longest = request(one * MAX_DESCRIPTION_CHARACTERS, **fullest(one, url=LONG_URL))
-    assert len(compose(Outgoing(longest))) < MAX_BYTES
-    assert printable(longest.description) in texts(Outgoing(longest))
-    assert re.search("more characters|details: this message has no room", str(shown(Outgoing(longest))))
-    assert [it["url"] for it in card(Outgoing(longest))["actions"]] == [LONG_URL]
+    assert len(compose(to_send(longest))) < MAX_BYTES
+    assert printable(longest.description) in texts(to_send(longest))
+    assert re.search("more characters|details: this message has no room", str(shown(to_send(longest))))
+    assert [it["url"] for it in card(to_send(longest))["actions"]] == [LONG_URL]
 
 
 @pytest.mark.parametrize(
@@ -177,5 +178,5 @@ def test_a_teams_card_does_not_reformat_dates_in_the_customers_text(said: str) -
     https://learn.microsoft.com/adaptive-cards/authoring-cards/text-features#datetime-function-rules
     """
     asked = request(description=said, customer=Customer(name=said))
-    by_customers = json.dumps([block for block in card(Outgoing(asked))["body"] if block["type"] != "TextBlock"])
+    by_customers = json.dumps([block for block in card(to_send(asked))["body"] if block["type"] != "TextBlock"])
     assert not re.search(r"\{\{(DATE|TIME)\(", by_customers)

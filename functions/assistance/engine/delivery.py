@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -25,8 +25,7 @@ from assistance.engine.attempt import Attempt
 from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone
 from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, Decision, GaveUp, RetryLater, SendResult, Sent, decide
 from assistance.errors import PermanentFailure, RateLimited, RefusedInBatch, TableUnavailable, Unreadable
-from assistance.history import outgoing_of
-from assistance.models import Message
+from assistance.models import Message, Outgoing
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
 from assistance.platform.clock import Clock, epoch_ms, ms_of, utc_now
@@ -171,8 +170,7 @@ class Consumer:
         try:
             if claim.doubts:
                 logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
-            outgoing = outgoing_of(request, attempt.delivery)
-            return send(replace(outgoing, doubts=claim.doubts, refused_in_batch=claim.alone, ttl=ttl))
+            return send(Outgoing(request, attempt.delivery, ttl, claim.doubts))
         except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
             unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED

@@ -13,7 +13,7 @@ def take_url(outgoing: Outgoing, page: str, secret_arn: str) -> str | None:
 
     Raises a `TransientFailure` if the secret can't be used.
     """
-    if not page or outgoing.delivery is None or outgoing.ttl is None:
+    if not page:
         return None
     keys = secret(secret_arn, take_link.read, unavailable=UNAVAILABLE)
-    return page + take_link.token(Link(outgoing.request.id, outgoing.delivery, outgoing.ttl), keys)
+    return page + take_link.token(Link(outgoing.request.id, outgoing.delivery.name, outgoing.ttl), keys)

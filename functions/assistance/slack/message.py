@@ -9,8 +9,8 @@ from typing import Any, Final
 from assistance import facts
 from assistance.domain.record import Take
 from assistance.facts import Fact
+from assistance.history import RESEND
 from assistance.models import AssistanceRequest, Outgoing
-from assistance.routing import Channel
 from assistance.slack import blocks
 from assistance.slack.blocks import Block, escape, marked, moment, plain
 from assistance.text import explain, heading, one_line, preview, printable
@@ -59,10 +59,14 @@ def _age(outgoing: Outgoing) -> tuple[str, str]:
     return outgoing.request.created_at, outgoing.request.id
 
 
-def payload(outgoing: Outgoing) -> dict[str, str]:
-    """The entry for a request in the message's metadata: https://docs.slack.dev/messaging/message-metadata."""
-    resend = {"force": outgoing.resend} if outgoing.resend else {}
-    return {"request_id": outgoing.request.id, **resend}
+def payload(request_id: str, delivery: str) -> dict[str, str]:
+    """The entry for a request in the message's metadata: https://docs.slack.dev/messaging/message-metadata.
+
+    It names the delivery only if that is a resend. So a search finds an escalation in the fallback's message, which
+    shows the same request, and the other way round.
+    """
+    resend = {"force": delivery.removeprefix(RESEND)} if delivery.startswith(RESEND) else {}
+    return {"request_id": request_id, **resend}
 
 
 def payloads(message: Mapping[str, Any]) -> list[Any]:
@@ -89,14 +93,15 @@ def compose(
     in force, by the request's id. `room`: the limit on the blocks, in the characters that `blocks.size` counts.
     """
     shown = sorted(outgoing, key=_age)
+    entries = [payload(one.request.id, one.delivery.name) for one in shown]
     if len(shown) == 1:
         [one] = shown
         text, drawn = _notification(one.request), _message(one, take=take, taken=taken.get(one.request.id))
-        metadata: dict[str, Any] = {"event_type": METADATA_EVENT, "event_payload": payload(one)}
+        metadata: dict[str, Any] = {"event_type": METADATA_EVENT, "event_payload": entries[0]}
     else:
         text, drawn = _title(shown), _digest(shown, at, take=take, taken=taken, room=room)
         # Slack allows only strings, numbers, objects and lists of objects in a payload.
-        metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": [payload(one) for one in shown]}}
+        metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": entries}}
     return {
         "text": escape(text),
         # Notifications show `text`, also without markup: https://docs.slack.dev/reference/methods/chat.postMessage.
@@ -244,7 +249,7 @@ def _fits_in_a_line(fact: Fact) -> bool:
 
 
 def _take_button(outgoing: Outgoing, taken: Take | None) -> Block:
-    return blocks.takes(outgoing.request.id, outgoing.delivery or Channel.SLACK, taken=taken is not None)
+    return blocks.takes(outgoing.request.id, outgoing.delivery.name, taken=taken is not None)
 
 
 def _taken_by(taken: Take) -> str:
