@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from assistance.domain import transitions
-from assistance.domain.record import Record
+from assistance.domain.record import Kind, Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord, published_at
 from assistance.models import AssistanceRequest, StoredRoute
@@ -140,7 +140,10 @@ class Requests:
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
             return None
         request = request_of(item)
-        return request, accepted, _stored(item, items, fresh_of(item, request, accepted))
+        stored = _stored(item, items, fresh_of(item, request, accepted))
+        if accepted.published_at:
+            stored = replace(stored, record=_published(stored.record, ms_of(accepted.published_at)))
+        return request, accepted, stored
 
     def change(
         self, request_id: str, event: Callable[[Record], tuple[Record, Answer]], known: Stored | None = None
@@ -192,8 +195,7 @@ def fresh_of(item: Item, request: AssistanceRequest, accepted: Accepted) -> Reco
         # Version 1 has stored the request without its fallback.
         current = routes().get(request.topic)
         route = route.model_copy(update={"fallback": current and current.fallback})
-    new = fresh(request, route, accepted.ttl)
-    return transitions.queued(new, new.channels, now=ms_of(accepted.published_at)) if accepted.published_at else new
+    return fresh(request, route, accepted.ttl)
 
 
 def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
@@ -223,6 +225,16 @@ def _stored(request_item: Item, items: list[Item], new: Record) -> Stored:
     record = legacy.record_of(request_item, items, stored.record)
     behind = found is not None and record is not stored.record
     return replace(stored, record=record, version_1={str(item[schema.SORT_KEY]): item for item in items}, behind=behind)
+
+
+def _published(record: Record, at: int) -> Record:
+    """The record of a request that was published at the time `at`: its first attempts are due since then, or later.
+
+    The table's record may lack this time: a consumer may have computed it from a message, or a publisher has died. Then
+    the first attempts would be due since the request's acceptance, and the request could seem to be lost.
+    """
+    untried = {each.name for each in record.deliveries if each.kind is Kind.OWN and not each.attempts}
+    return transitions.queued(record, untried, now=at) if untried else record
 
 
 def _is_ours(items: list[Item]) -> bool:
