@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 from api import problems
 from api.body import Call, read
 from api.settings import settings
+from assistance.platform.http_event import headers_of
 
 # The longest description takes 48 KB if each of its characters is escaped as a UTF-16 surrogate pair.
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -32,26 +33,16 @@ class ParsedCall:
 
 def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     """The call in the event. Raises a `Problem` that says what is wrong with it."""
-    types = _values(event, "content-type")
-    if {value.split(";")[0].strip().lower() for value in types} != {"application/json"}:
+    headers = headers_of(event)
+    if {value.split(";")[0].strip().lower() for value in headers.get("content-type", ())} != {"application/json"}:
         raise problems.unsupported_media_type()
     # Read the settings outside of any handling of the caller's errors: a missing setting is not the caller's mistake.
     call, ignored = read(_body(event), loopback=settings().callback_loopback)
     # Without optional members, the hash is the same as before these existed, so that a bot can repeat an old call.
     optional = [member for member in (call.callback_url, call.optional_members) if member]
     payload = json.dumps([call.topic, call.description, *optional]).encode()
-    return ParsedCall(call, _request_id(event), hashlib.sha256(payload).hexdigest(), ignored)
-
-
-def _values(event: APIGatewayProxyEvent, name: str) -> set[str]:
-    """A header's distinct values, by its name in lower case. Of several, a proxy may use one, and the API another.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
-    """
-    single: dict[str, str] = event.get("headers") or {}
-    several: dict[str, list[str]] = event.get("multiValueHeaders") or {}
-    found = [*single.items(), *((header, value) for header, values in several.items() for value in values)]
-    return {value for header, value in found if header.lower() == name}
+    request_id = _request_id(caller(event), headers.get("idempotency-key", set()))
+    return ParsedCall(call, request_id, hashlib.sha256(payload).hexdigest(), ignored)
 
 
 def caller(event: APIGatewayProxyEvent) -> str:
@@ -70,8 +61,7 @@ def _body(event: APIGatewayProxyEvent) -> bytes:
     return body
 
 
-def _request_id(event: APIGatewayProxyEvent) -> str:
-    keys = _values(event, "idempotency-key")
+def _request_id(caller_id: str, keys: set[str]) -> str:
     if not keys:
         return str(uuid6.uuid7())
     if len(keys) > 1:
@@ -80,4 +70,4 @@ def _request_id(event: APIGatewayProxyEvent) -> str:
     if not (0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS and key.isascii() and key.isprintable()):
         detail = f"must be 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters"
         raise problems.invalid(errors=[{"header": "Idempotency-Key", "detail": detail}])
-    return str(uuid.uuid5(_NAMESPACE, f"{caller(event)}\n{key}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{caller_id}\n{key}"))

@@ -1,6 +1,6 @@
 """Handles Slack's calls about button presses in messages that this deployment has posted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -36,7 +36,7 @@ def answer(event: dict[str, Any]) -> HTTPStatus:
     return HTTPStatus.OK
 
 
-def _is_signed(body: str, headers: Mapping[str, Sequence[str]]) -> bool:
+def _is_signed(body: str, headers: Mapping[str, set[str]]) -> bool:
     arn, unavailable = Settings.read().slack_signing_secret, "slack_signing_secret_unavailable"
     secrets = candidates(arn, signature.read, unavailable=unavailable)
     return any(signature.is_signed(body, headers, each) for each in secrets)

@@ -1,7 +1,7 @@
 """Checks that a call comes from Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from slack_sdk.signature import SignatureVerifier
@@ -21,9 +21,9 @@ def read(text: str) -> list[str]:
     return secrets
 
 
-def is_signed(body: str, headers: Mapping[str, Sequence[str]], secrets: Iterable[str]) -> bool:
+def is_signed(body: str, headers: Mapping[str, set[str]], secrets: Iterable[str]) -> bool:
     """Whether the body was signed with one of the secrets within five minutes. `headers` has names in lower case."""
-    timestamps, signatures = headers.get("x-slack-request-timestamp", ()), headers.get("x-slack-signature", ())
+    timestamps, signatures = headers.get("x-slack-request-timestamp", set()), headers.get("x-slack-signature", set())
     if len(timestamps) != 1 or len(signatures) != 1:
         return False
     [timestamp], [signature] = timestamps, signatures

@@ -4,6 +4,7 @@ GET shows a request, and POST takes or releases it.
 """
 
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
@@ -62,7 +63,7 @@ def _link(event: dict[str, Any]) -> Link:
     raise BadLink
 
 
-def _refuse_foreign(headers: dict[str, list[str]]) -> None:
+def _refuse_foreign(headers: Mapping[str, set[str]]) -> None:
     """Raise `Foreign` if the form comes from another site's page.
 
     The take page forbids referrers, so browsers send `null` as the origin of its form:
@@ -77,8 +78,8 @@ def _refuse_foreign(headers: dict[str, list[str]]) -> None:
 
 
 def _form(event: dict[str, Any]) -> Form:
-    body, types = body_of(event), headers_of(event).get("content-type", [FORM])
-    if body is None or len(body) > MAX_FORM or [each.partition(";")[0].strip().lower() for each in types] != [FORM]:
+    body, types = body_of(event), headers_of(event).get("content-type", {FORM})
+    if body is None or len(body) > MAX_FORM or {each.partition(";")[0].strip().lower() for each in types} != {FORM}:
         raise BadForm
     try:
         fields = parse_qs(body, max_num_fields=MAX_FIELDS, errors="replace")
