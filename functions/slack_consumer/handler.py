@@ -41,16 +41,16 @@ def post(outgoing: Sequence[Outgoing]) -> str:
     channel = place(outgoing[0].request.topic)
     message = compose(outgoing, utc_now(), take=Settings.read().take, room=room())
     try:
-        answer = ask(partial(WebClient.chat_postMessage, channel=channel, **message)).data
+        answer = ask(partial(WebClient.chat_postMessage, channel=channel, **message))
     except PermanentFailure as error:
         if len(outgoing) > 1 and error.code in CONTENT_ERRORS:
             if error.code == TOO_LONG:
                 refused.append(size(message["blocks"]))
             raise RefusedInBatch(error.code) from error
         raise
-    if not isinstance(answer.get("ts"), str):
+    if not isinstance(ts := answer.get("ts"), str):
         raise TransientFailure("unexpected_answer", in_doubt=True)
-    return str(answer["ts"])
+    return ts
 
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:

@@ -26,7 +26,8 @@ def defects() -> Iterator[str]:
             raise
         yield failure.code
         return
-    scopes = {scope.strip() for scope in answer.headers.get("x-oauth-scopes", "chat:write").split(",")}
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    scopes = {scope.strip() for scope in headers.get("x-oauth-scopes", "chat:write").split(",")}
     if "chat:write" not in scopes:
         yield "missing_scope: chat:write"
     for channel in places(Channel.SLACK, Settings.read().slack_channel):

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from slack_sdk import WebClient
+from slack_sdk.web import SlackResponse
 
 from assistance.domain.record import Attempt
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
@@ -108,7 +109,7 @@ def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterat
     while True:
         if utc_now() > until:
             raise late
-        page = ask(partial(history, include_all_metadata=True, cursor=cursor)).data
+        page = ask(partial(history, include_all_metadata=True, cursor=cursor))
         messages = page.get("messages")
         if not isinstance(messages, list):
             raise TransientFailure("unexpected_answer")
@@ -137,7 +138,7 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
     return dict.fromkeys(named, message["ts"])
 
 
-def _next_cursor(page: dict[str, Any]) -> str | None:
+def _next_cursor(page: SlackResponse) -> str | None:
     """The cursor of the next page; None after the last page. https://docs.slack.dev/apis/web-api/pagination."""
     match page.get("response_metadata"):
         case None | {"next_cursor": None}:

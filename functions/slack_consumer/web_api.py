@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from http.client import HTTPException
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
@@ -27,14 +27,7 @@ Method: TypeAlias = Callable[[WebClient], SlackResponse]
 Value = TypeVar("Value")
 
 
-class Answer(NamedTuple):
-    """Slack's answer. `headers` has names in lower case."""
-
-    data: dict[str, Any]
-    headers: Mapping[str, str]
-
-
-def call(method: Method, api_url: str, token: str) -> Answer:
+def call(method: Method, api_url: str, token: str) -> SlackResponse:
     """Call the method once: the SDK's own retry could post a message twice. Raises a `DeliveryError`."""
     trusted = tls.context() if api_url.startswith("https:") else None
     client = WebClient(token, api_url, TIMEOUT_SECONDS, trusted, retry_handlers=[], logger=silent)
@@ -52,7 +45,7 @@ def call(method: Method, api_url: str, token: str) -> Answer:
         raise TransientFailure("unexpected_answer", in_doubt=True) from error
     if not isinstance(response.data, dict):
         raise TransientFailure("unexpected_answer", in_doubt=True)
-    return Answer(response.data, {name.lower(): value for name, value in response.headers.items()})
+    return response
 
 
 def read_token(text: str) -> str:
@@ -71,7 +64,7 @@ def with_token(use: Callable[[str], Value]) -> Value:
     return with_secret(Settings.read().slack_token_secret, read_token, use, unavailable=UNAVAILABLE)
 
 
-def ask(method: Method) -> Answer:
+def ask(method: Method) -> SlackResponse:
     """Call a method with this deployment's token. Raises a `DeliveryError`."""
     return with_token(partial(call, method, Settings.read().slack_api_url))
 
@@ -88,7 +81,7 @@ def ours(message: Mapping[str, Any]) -> bool:
 @lru_cache(maxsize=1)
 def ids(token: str) -> frozenset[str]:
     """The ids that Slack writes into messages of the token's app: https://docs.slack.dev/reference/methods/auth.test."""
-    who = call(WebClient.auth_test, Settings.read().slack_api_url, token).data
+    who = call(WebClient.auth_test, Settings.read().slack_api_url, token)
     own = frozenset(who[name] for name in ("bot_id", "user_id") if isinstance(who.get(name), str) and who[name])
     if not own:
         raise TransientFailure("unexpected_answer")

@@ -87,7 +87,7 @@ def test_the_ca_certificates_are_read_once_for_all_clients_and_threads(
         list(pool.map(lambda number: table.get_item(Key={"pk": str(number), "sk": "b"}), range(12)))
         list(pool.map(lambda _: secrets.get_secret_value(SecretId="slack"), range(12)))
     server.answers = [b'HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{"ok": true}']
-    assert web_api.call(WebClient.api_test, f"https://localhost:{server.port}/", "xoxb-none").data["ok"]
+    assert web_api.call(WebClient.api_test, f"https://localhost:{server.port}/", "xoxb-none")["ok"]
     server.answers = [(200, {"content-length": "0"})]
     assert response_url.send(f"https://localhost:{server.port}/", {"text": "answers a press"})
     assert len(server.calls) == 26
@@ -123,7 +123,7 @@ def test_a_slack_call_without_tls_reads_no_ca_certificates(monkeypatch: pytest.M
     monkeypatch.setattr(tls, "context", unwanted)
     with Receiver() as server:
         server.answers = [b'HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{"ok": true}']
-        assert web_api.call(WebClient.api_test, f"http://127.0.0.1:{server.port}/", "xoxb-none").data["ok"]
+        assert web_api.call(WebClient.api_test, f"http://127.0.0.1:{server.port}/", "xoxb-none")["ok"]
 
 
 @pytest.mark.parametrize("name", ["localhost.example.com", "localhost"])
