@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from api.problems import Problem
 from api.settings import settings
 from assistance.domain.record import Status
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
-from assistance.history import Attempt, Delivery, RequestRecord
+from assistance.history import RequestRecord
 from assistance.ids import is_request_id
 from assistance.models import AssistanceRequest
 from assistance.platform import unforeseen
@@ -132,17 +132,13 @@ def _details(record: RequestRecord) -> dict[str, Any]:
         summary["fallback"] = record.fallback.model_dump(mode="json")
     if taken := record.record.taken:
         summary["taken"] = {"at": timestamp_of(taken.at), "by": taken.by, "via": taken.via}
-    return {**summary, "deliveries": [_delivery(delivery) for delivery in record.deliveries]}
+    deliveries = [asdict(replace(each, claimed_until=None), dict_factory=_shown) for each in record.deliveries]
+    return {**summary, "deliveries": deliveries}
 
 
-def _delivery(delivery: Delivery) -> dict[str, Any]:
-    return _members(replace(delivery, claimed_until=None)) | {"timeline": list(map(_members, delivery.timeline))}
-
-
-def _members(shown: Delivery | Attempt) -> dict[str, Any]:
-    """The fields and their values, without those that are None or False."""
-    members = {item.name: getattr(shown, item.name) for item in fields(shown)}
-    return {name: value for name, value in members.items() if value is not None and value is not False}
+def _shown(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a delivery or an attempt, without those that are None or False."""
+    return {name: value for name, value in members if value is not None and value is not False}
 
 
 def _json(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:
