@@ -6,7 +6,6 @@ from typing import Final
 
 from slack_sdk import WebClient
 
-from assistance import routing
 from assistance.engine.batch_sending import BatchSend
 from assistance.engine.consumer import consumer
 from assistance.errors import DeliveryError, PermanentFailure, RefusedInBatch, TransientFailure
@@ -19,7 +18,7 @@ from assistance.slack.message import MAX_MESSAGE_CHARACTERS, compose, digests
 from slack_consumer.failures import CONTENT_ERRORS, TOO_LONG, may_blame_content
 from slack_consumer.heartbeat import defects
 from slack_consumer.history_search import find_posted
-from slack_consumer.settings import Settings
+from slack_consumer.settings import Settings, place
 from slack_consumer.web_api import ask
 
 SUSPICIOUS: Final = 2
@@ -64,12 +63,6 @@ def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
     except DeliveryError as error:
         outcome = error
     return {**known, **dict.fromkeys(missing, outcome)}
-
-
-def place(topic: str) -> str:
-    """The Slack channel in which requests of that topic are posted at present."""
-    own = routing.place(topic, Channel.SLACK)
-    return own if isinstance(own, str) else Settings.read().slack_channel
 
 
 def divide(outgoing: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:

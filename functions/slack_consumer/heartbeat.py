@@ -7,10 +7,10 @@ from typing import Final
 
 from slack_sdk import WebClient
 
-from assistance.engine.heartbeat import places
+from assistance.engine.heartbeat import topics
 from assistance.errors import PermanentFailure, TransientFailure
 from assistance.routing import Channel
-from slack_consumer.settings import Settings
+from slack_consumer.settings import place
 from slack_consumer.web_api import UNAVAILABLE, ask
 
 # Slack reads the history of a channel by its id only: https://docs.slack.dev/reference/methods/conversations.history
@@ -30,7 +30,7 @@ def defects() -> Iterator[str]:
     scopes = {scope.strip() for scope in headers.get("x-oauth-scopes", "chat:write").split(",")}
     if "chat:write" not in scopes:
         yield "missing_scope: chat:write"
-    for channel in places(Channel.SLACK, Settings.read().slack_channel):
+    for channel in dict.fromkeys(map(place, topics(Channel.SLACK))):
         if _ID.fullmatch(channel) and (code := _refusal(channel, anywhere="chat:write.public" in scopes)):
             yield f"{channel}: {code}"
 

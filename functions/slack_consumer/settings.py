@@ -1,6 +1,8 @@
 """The settings of the Slack consumer."""
 
+from assistance import routing
 from assistance.platform.environment import Environment
+from assistance.routing import Channel
 
 
 class Settings(Environment):
@@ -10,3 +12,9 @@ class Settings(Environment):
     slack_channel: str  # the id or name of the default Slack channel
     slack_api_url: str
     take: bool = False  # True if messages have buttons by which humans take requests
+
+
+def place(topic: str) -> str:
+    """The Slack channel in which requests of that topic are posted at present."""
+    own = routing.place(topic, Channel.SLACK)
+    return own if isinstance(own, str) else Settings.read().slack_channel

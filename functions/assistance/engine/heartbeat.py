@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from assistance.errors import DeliveryError, PermanentFailure
 from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
-from assistance.routing import Channel, Destination, named, place, routes
+from assistance.routing import Channel, Destination, named, routes
 
 EVENT: Final = "heartbeat"  # only the schedule's event has this member: an event of SQS has `Records` instead
 
@@ -45,9 +45,3 @@ def run(channel: Destination, check: Check) -> dict[str, Any]:
 def topics(channel: Channel) -> list[str]:
     """The topics whose route names the channel, among its channels or as its fallback."""
     return [topic for topic, route in routes().items() if channel in named([route])]
-
-
-def places(channel: Channel, default: str) -> list[str]:
-    """Where on the channel requests are posted, each place once. `default`: the place if a topic's route names none."""
-    found = (place(topic, channel) for topic in topics(channel))
-    return list(dict.fromkeys(each if isinstance(each, str) else default for each in found))
