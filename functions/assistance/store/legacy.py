@@ -88,12 +88,11 @@ class _Outboxed(Model):
     outbox_since: Moment
 
 
-class LegacyEntry(Model):
+class LegacyEntry(_FallenBack):
     """The outbox entry in a request item of version 1, for the channels of its route or for the fallback's channel."""
 
     outbox_channels: Channels
     outbox_since: Moment | None = None
-    fallback: Fallback | None = None
 
 
 def callback_of(item: Item) -> tuple[Message, str]:
