@@ -113,7 +113,7 @@ def buttons(part: object) -> Iterator[dict[str, Any]]:
 def test_a_slack_message_shows_the_complete_request_as_plain_text_within_slacks_limits(
     asked: AssistanceRequest, *, take: bool, taken: By | None
 ) -> None:
-    composed = compose([to_send(asked)], take=take, taken={asked.id: taken} if taken else {})
+    composed = compose([to_send(asked)], take=take, taken={asked.id: taken} if taken and take else {})
     check(composed)
     assert described(composed["blocks"]) == printable(asked.description)
     if blocks.size(composed["blocks"]) > message.MAX_MESSAGE_CHARACTERS:

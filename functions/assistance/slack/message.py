@@ -36,7 +36,7 @@ def digests(
 
     `at`: when they are posted. `take`: True if each has a button to take it. `room`: a message's limit in characters.
     """
-    look = _EntryStyle(at, has_topics=_has_topics(outgoing))
+    style = _style(outgoing, at, take=take, taken={})
     title = blocks.size([blocks.header("x" * MAX_TITLE_CHARACTERS)])
     digest: list[Outgoing] = []
     count, size = 1, title
@@ -44,7 +44,7 @@ def digests(
         if one.alone:
             yield [one]
             continue
-        own = _entry(one, look, take=take, taken=None)
+        own = _entry(one, style)
         is_full = count + len(own) > MAX_BLOCKS or size + blocks.size(own) > room
         if digest and (is_full or bool(digest[0].doubts) != bool(one.doubts)):
             yield digest
@@ -89,17 +89,17 @@ def compose(
 ) -> dict[str, Any]:
     """The arguments of `chat.postMessage` for these requests: text, blocks, and metadata for the search for them.
 
-    `at`: when they are posted. `take`: True if each has a button by which a human takes it. `taken`: the takes that are
-    in force, by the request's id. `room`: the limit on the blocks, in the characters that `blocks.size` counts.
+    `at`: when they are posted. `take`: True if each has a button by which a human takes it. `taken`, only with `take`:
+    the takes that are in force, by the request's id. `room`: the limit on the blocks, as `blocks.size` counts.
     """
-    shown = sorted(outgoing, key=_age)
+    shown, style = sorted(outgoing, key=_age), _style(outgoing, at, take=take, taken=taken)
     entries = [payload(one.request.id, one.delivery.name) for one in shown]
     if len(shown) == 1:
         [one] = shown
-        text, drawn = _notification(one.request), _message(one, take=take, taken=taken.get(one.request.id))
+        text, drawn = _notification(one.request), _message(one, style)
         metadata: dict[str, Any] = {"event_type": METADATA_EVENT, "event_payload": entries[0]}
     else:
-        text, drawn = _title(shown), _digest(shown, at, take=take, taken=taken, room=room)
+        text, drawn = _title(shown), _digest(shown, style, room)
         # Slack allows only strings, numbers, objects and lists of objects in a payload.
         metadata = {"event_type": DIGEST_EVENT, "event_payload": {"requests": entries}}
     return {
@@ -132,11 +132,27 @@ def _title(shown: Sequence[Outgoing]) -> str:
     return f"{len(shown)} new requests"
 
 
-def _message(outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How a message shows its requests. If a digest is too large for Slack, `dividers` and `taken_ids` are off."""
+
+    at: datetime  # when the message is posted
+    take: bool  # True if each request has a button by which a human takes it, or releases it
+    taken: Mapping[str, Take]  # the takes that are in force, by the request's id
+    has_topics: bool  # True if the requests have several topics, so that each entry names its own, and not the title
+    dividers: bool = True  # True if there are lines between the entries
+    taken_ids: bool = True  # True if an entry shows the request's id even after a human has taken it
+
+
+def _style(shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: Mapping[str, Take]) -> _Style:
+    return _Style(at, take, taken, has_topics=len({one.request.topic for one in shown}) > 1)
+
+
+def _message(outgoing: Outgoing, style: _Style) -> list[Block]:
     """The blocks of a message with one request. If they would be too large for Slack, the facts are shortened."""
     drawn: list[Block] = []
     for shown_facts in facts.shorter(outgoing.request):
-        drawn = _message_with(shown_facts, outgoing, take=take, taken=taken)
+        drawn = _message_with(shown_facts, outgoing, style)
         if _fits(drawn, MAX_MESSAGE_CHARACTERS):
             break
     return drawn
@@ -146,10 +162,10 @@ def _fits(drawn: Sequence[Block], room: int) -> bool:
     return blocks.size(drawn) <= room and len(drawn) <= MAX_BLOCKS
 
 
-def _message_with(shown_facts: Sequence[Fact], outgoing: Outgoing, *, take: bool, taken: Take | None) -> list[Block]:
+def _message_with(shown_facts: Sequence[Fact], outgoing: Outgoing, style: _Style) -> list[Block]:
     request, notes = outgoing.request, explain(outgoing)
-    url = facts.conversation(request)
-    buttons = ([blocks.opens(url)] if url else []) + ([_take_button(outgoing, taken)] if take or taken else [])
+    url, taken = facts.conversation(request), style.taken.get(request.id)
+    buttons = ([blocks.opens(url)] if url else []) + ([_take_button(outgoing, style)] if style.take else [])
     small = [marked(moment(_accepted(request))), plain(request.id)]
     if request.reference:
         small.append(plain(escape(f"Reference: {one_line(request.reference)}")))
@@ -170,47 +186,30 @@ def _description(request: AssistanceRequest, **style: bool) -> list[Block]:
     ]
 
 
-def _has_topics(shown: Sequence[Outgoing]) -> bool:
-    """Whether the requests have several topics, so that each entry names its own. A single topic is in the title."""
-    return len({one.request.topic for one in shown}) > 1
-
-
-@dataclass(frozen=True, slots=True)
-class _EntryStyle:
-    """How the entries of a digest are shown. If a digest is too large for Slack, `dividers` and `taken_ids` are off."""
-
-    at: datetime  # when the message is posted
-    has_topics: bool  # True if each entry names its topic
-    dividers: bool = True  # True if there are lines between the entries
-    taken_ids: bool = True  # True if an entry shows the request's id even after a human has taken it
-
-
-def _digest(
-    shown: Sequence[Outgoing], at: datetime, *, take: bool, taken: Mapping[str, Take], room: int
-) -> list[Block]:
-    """A title and an entry for each request, with dividers if there is room. `taken`: the takes, by request id."""
-    look, drawn = _EntryStyle(at, has_topics=_has_topics(shown)), []
-    for each in (look, replace(look, dividers=False), replace(look, dividers=False, taken_ids=False)):
+def _digest(shown: Sequence[Outgoing], style: _Style, room: int) -> list[Block]:
+    """A title and an entry for each request, with dividers if there is room."""
+    drawn: list[Block] = []
+    for each in (style, replace(style, dividers=False), replace(style, dividers=False, taken_ids=False)):
         drawn = [blocks.header(_title(shown))]
         for one in shown:
-            entry = _entry(one, each, take=take, taken=taken.get(one.request.id))
+            entry = _entry(one, each)
             drawn += [blocks.DIVIDER, *entry] if each.dividers and len(drawn) > 1 else entry
         if _fits(drawn, room):
             break
     return drawn
 
 
-def _entry(outgoing: Outgoing, look: _EntryStyle, *, take: bool, taken: Take | None) -> list[Block]:
+def _entry(outgoing: Outgoing, style: _Style) -> list[Block]:
     """The blocks of one request in a digest. Its first field is ours, so that no customer's text can pretend to be it.
 
     A block can have one button. If that button takes the request, a link opens the conversation.
     """
     request, url = outgoing.request, facts.conversation(outgoing.request)
-    drawn, texts, more = _description(request), [marked(_about(request, look, taken))], []
+    drawn, texts, more = _description(request), [marked(_about(request, style))], []
     texts += [plain(escape(note)) for note in explain(outgoing)]
-    if take or taken:
-        drawn[-1]["accessory"] = _take_button(outgoing, taken)
-    if url and (take or taken):
+    if style.take:
+        drawn[-1]["accessory"] = _take_button(outgoing, style)
+    if url and style.take:
         link = blocks.link(url, "Open conversation")
         if len(link) <= blocks.MAX_FIELD_CHARACTERS:
             texts.append(marked(link))
@@ -227,7 +226,7 @@ def _entry(outgoing: Outgoing, look: _EntryStyle, *, take: bool, taken: Take | N
     return [*drawn, *blocks.in_sections(texts[blocks.MAX_FIELDS :]), *more]
 
 
-def _about(request: AssistanceRequest, look: _EntryStyle, taken: Take | None) -> str:
+def _about(request: AssistanceRequest, style: _Style) -> str:
     """An entry's first field: topic, when the request was accepted or who has taken it, the customer, and the id."""
     # A customer's name gets the label "From", since a name such as "Taken by Anna" must not look like our own text.
     customer = [
@@ -235,11 +234,11 @@ def _about(request: AssistanceRequest, look: _EntryStyle, taken: Take | None) ->
         for it in facts.contacts(request)
         if _fits_in_a_line(it)
     ]
-    accepted = _accepted(request)
+    accepted, taken = _accepted(request), style.taken.get(request.id)
     # The date is shown only for older requests: Slack itself shows when the message was posted.
-    when = _taken_by(taken) if taken else moment(accepted, day=look.at - accepted > SAME_DAY)
-    first = [*([escape(heading(request.topic))] if look.has_topics else []), when]
-    last = [request.id] if look.taken_ids or not taken else []
+    when = _taken_by(taken) if taken else moment(accepted, day=style.at - accepted > SAME_DAY)
+    first = [*([escape(heading(request.topic))] if style.has_topics else []), when]
+    last = [request.id] if style.taken_ids or not taken else []
     return "\n".join(" · ".join(line) for line in (first, customer, last) if line)
 
 
@@ -248,8 +247,9 @@ def _fits_in_a_line(fact: Fact) -> bool:
     return fact.href is not None or (fact.label == "Name" and blocks.no_markup(fact.text))
 
 
-def _take_button(outgoing: Outgoing, taken: Take | None) -> Block:
-    return blocks.takes(outgoing.request.id, outgoing.delivery.name, taken=taken is not None)
+def _take_button(outgoing: Outgoing, style: _Style) -> Block:
+    request_id = outgoing.request.id
+    return blocks.takes(request_id, outgoing.delivery.name, taken=request_id in style.taken)
 
 
 def _taken_by(taken: Take) -> str:
