@@ -162,6 +162,12 @@ def test_a_base64_value_in_a_stream_record_is_decoded_as_binary_data() -> None:
     }
 
 
+@pytest.mark.parametrize("part", [None, 5])
+def test_a_set_of_binary_values_with_a_part_of_another_type_is_refused(part: object) -> None:
+    with pytest.raises(TypeError):
+        dynamodb.plain({"BS": ["AAE=", part]})
+
+
 @dataclass
 class Sns:
     """An SNS client that always returns the same response."""

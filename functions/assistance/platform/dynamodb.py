@@ -74,7 +74,7 @@ _PLAIN: Final[Mapping[object, tuple[Any, Callable[[Any], Any]]]] = {
     "B": (str | bytes, _bytes),
     "SS": (list, set),
     "NS": (list, lambda numbers: {_number(number) for number in numbers}),
-    "BS": (list, lambda parts: {_bytes(part) for part in parts}),
+    "BS": (list, lambda parts: {plain({"B": part}) for part in parts}),
 }
 """By the kind of a value in DynamoDB's notation: its type there, and how it is converted."""
 _UNKNOWN: Final = ((), lambda _: None)
