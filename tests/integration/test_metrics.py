@@ -170,6 +170,19 @@ def test_a_metric_emitted_with_any_number_of_values_keeps_its_dimensions(
     assert not recwarn.list
 
 
+def test_a_line_of_metrics_that_cannot_be_written_leaves_nothing_in_the_next_line(
+    count: Count, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "assistance")
+    for value in (1, "no number", 2):
+        tally = Tally()
+        tally.add(Metric.PUBLISHED, value=3, channel=Channel.SLACK, topic="sales")
+        tally.add(Metric.PUBLISHED, value=value, channel=Channel.SLACK, topic="sales")  # type: ignore[arg-type]
+        tally.emit()
+    metrics.measure(Metric.REPLAYED, topic="pricing")
+    assert count() == {"Published slack sales": 3 + 1 + 3 + 2, "Replayed pricing": 1}
+
+
 def test_the_metrics_count_a_bounce_as_a_failed_delivery_but_not_as_a_failed_attempt_of_the_channel(
     stack: Cloud, count: Count
 ) -> None:
