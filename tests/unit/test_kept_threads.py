@@ -1,0 +1,69 @@
+"""Tests the threads that stay between invocations."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+
+import pytest
+
+from assistance.platform.kept_threads import KeptThreads
+
+LIMIT = 3
+
+
+def identities(number: int) -> Iterator[int]:
+    """The threads that run so many tasks at the same time."""
+    at_once = threading.Barrier(number)
+
+    def task() -> int:
+        at_once.wait(5)
+        return threading.get_ident()
+
+    with KeptThreads(LIMIT) as pool:
+        tasks = [pool.submit(task) for _ in range(number)]
+    return (each.result() for each in tasks)
+
+
+def test_a_later_block_uses_the_threads_of_an_earlier_one() -> None:
+    assert set(identities(LIMIT)) == set(identities(LIMIT))
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_block_ends_after_its_tasks_although_one_raised_an_error_or_the_block_did(error: type[BaseException]) -> None:
+    """Lambda would freeze a task that is still running after the end of its invocation."""
+    release, running = threading.Event(), threading.Event()
+    done = list[int]()
+
+    def follow(number: int) -> None:
+        running.set()
+        release.wait(5)
+        done.append(number)
+
+    def fail() -> None:
+        raise error
+
+    def fork(pool: KeptThreads) -> Future[None]:
+        return pool.submit(follow, 1)
+
+    def block() -> None:
+        with KeptThreads(LIMIT) as pool:
+            pool.submit(follow, 0)
+            # This task submits a further one, as those of a batch do.
+            pool.submit(fork, pool).result()
+            assert running.wait(5)
+            pool.submit(fail).result()
+
+    threading.Timer(0.05, release.set).start()
+    with pytest.raises(error):
+        block()
+    assert sorted(done) == [0, 1]
+    with pytest.raises(error), KeptThreads(1) as pool:
+        # `map` cancels the tasks that have not begun.
+        list(pool.map(partial(_fail, error), range(20)))
+    with KeptThreads(1) as pool:
+        assert list(pool.map(str, range(3))) == ["0", "1", "2"]
+
+
+def _fail(error: type[BaseException], _: int) -> None:
+    raise error
