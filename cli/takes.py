@@ -4,7 +4,7 @@ import uuid
 from typing import Final
 
 from assistance.engine import takes
-from assistance.engine.takes import Human, Taken
+from assistance.engine.takes import Taken
 from assistance.store.requests import RequestGone, Requests
 from cli import hints
 from cli.errors import Failure
@@ -15,7 +15,7 @@ VIA: Final = "operator"
 def take(requests: Requests, request_id: str, name: str) -> Taken:
     """Take a request in that person's name. Raises `Failure` if somebody has taken it already, or if it has expired."""
     try:
-        taken = takes.take(requests, request_id, uuid.uuid4().hex, Human(name, VIA))
+        taken = takes.take(requests, request_id, uuid.uuid4().hex, by=name, via=VIA)
     except RequestGone:
         raise _no_such_request(request_id) from None
     if not taken.is_new:
@@ -36,7 +36,7 @@ def release(requests: Requests, request_id: str, operator: str) -> str:
         held = requests.read(request_id).record.taken
         if held is None:
             raise Failure(f"nobody has taken request {request_id}, so nothing was released")
-        now = takes.release(requests, request_id, held.id, Human(operator, VIA)).record.taken
+        now = takes.release(requests, request_id, held.id, by=operator, via=VIA).record.taken
         if now is not None:
             raise Failure(f"{now.by} has taken request {request_id} meanwhile, so nothing was released")
     except RequestGone:

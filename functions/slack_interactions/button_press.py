@@ -59,8 +59,8 @@ class _Payload(Model):
 class ButtonPress:
     """A user has pressed a button: to take a request, or to release it if `is_take` is False.
 
-    `on`: the request of that button. `shown`: all requests that the message shows. `by`: the user's name. `ts`: the
-    message's id. `id`: the press's id, which begins with the user's id.
+    `on`: the request of that button. `shown`: all requests that the message shows. `by`: the user's name, as
+    messages show it. `ts`: the message's id. `id`: the press's id, which begins with the user's id.
     """
 
     is_take: bool
@@ -92,7 +92,7 @@ def read(body: str, app_id: str) -> ButtonPress | None:
                 on=on,
                 shown=tuple(dict.fromkeys([on, *requests_in(payload.message.blocks)])),
                 user_id=user.id,
-                by=user.username or user.name or user.id,
+                by=f"@{user.username or user.name or user.id}",
                 ts=payload.message.ts,
                 id=f"{user.id}.{when or uuid.uuid4()}",
                 response_url=payload.response_url,

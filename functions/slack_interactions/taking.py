@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from assistance.domain import takes
 from assistance.domain.record import Delivery, Kind, Record, Take
-from assistance.engine.takes import Human, measure, release, take
+from assistance.engine.takes import measure, release, take
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.history import RequestRecord
 from assistance.models import Outgoing
@@ -55,8 +55,9 @@ class Taking:
 
     def _take(self, press: ButtonPress) -> str | None:
         """Take the request for the user who pressed. Returns None, or a text that says who had taken it before."""
-        on, human, known = press.on, _human(press), self._read(press)
-        taken = take(self.requests, on.request_id, press.id, human, delivery=on.delivery, result=press.ts, known=known)
+        on, requests, known = press.on, self.requests, self._read(press)
+        used = {"delivery": on.delivery, "result": press.ts}
+        taken = take(requests, on.request_id, press.id, by=press.by, via=Channel.SLACK, known=known, **used)
         measure(taken)
         logger.info("taken" if taken.is_new else "taken already", request_id=on.request_id)
         if taken.is_new:
@@ -74,7 +75,7 @@ class Taking:
             return f"{_name(taken)} has this request. They can release it, or an operator can."
         if record.is_released_too_often:
             return "This request was released too often. Only an operator can release it now."
-        release(self.requests, request_id, taken.id, _human(press))
+        release(self.requests, request_id, taken.id, by=press.by, via=Channel.SLACK)
         logger.info("released", request_id=request_id)
         return None
 
@@ -135,10 +136,6 @@ def _is_later(record: Record, press: ButtonPress) -> bool:
 def _outgoing(on: ShownRequest, shown: RequestRecord) -> Outgoing:
     delivery = shown.record.delivery(on.delivery) or Delivery(on.delivery, Channel.SLACK, Kind.OWN)
     return Outgoing(shown.request, delivery, shown.record.ttl)
-
-
-def _human(press: ButtonPress) -> Human:
-    return Human(f"@{press.by}", Channel.SLACK)
 
 
 def _theirs(taken: Take, press: ButtonPress) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from assistance.domain.record import Take
-from assistance.engine.takes import Human, measure, release, take
+from assistance.engine.takes import measure, release, take
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
 from assistance.platform.observability import logger
@@ -56,10 +56,10 @@ class Form:
         """
         return self.press if _PRESS.fullmatch(self.press) else uuid.uuid4().hex
 
-    def human(self, channel: Channel) -> Human:
-        """The human who takes the request, with the name in the form, or "somebody by email" if it is blank."""
+    def by(self, channel: Channel) -> str:
+        """The name of the human who takes the request: that in the form, or "somebody by email" if it is blank."""
         name = " ".join(printable(self.name).split())[:MAX_NAME].rstrip()
-        return Human(f"somebody by {_CHANNEL[channel]}" if is_blank(name) else name, channel)
+        return f"somebody by {_CHANNEL[channel]}" if is_blank(name) else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class Taking:
     def take(self, link: Link, form: Form) -> Shown:
         """Take the request, unless somebody has taken it. The message with the link is recorded as delivered."""
         found, pressed = self._found(link), form.pressed
-        human, take_id = form.human(self._channel(found, link)), f"{_LINK}{pressed}"
-        taken = take(self.requests, link.request_id, take_id, human, delivery=link.delivery)
+        via, take_id = self._channel(found, link), f"{_LINK}{pressed}"
+        taken = take(self.requests, link.request_id, take_id, by=form.by(via), via=via, delivery=link.delivery)
         is_yours = taken.is_new and taken.take.released_at is None
         if all(each.id != take_id for each in found.record.takes):
             measure(taken)
@@ -91,8 +91,8 @@ class Taking:
         if found.record.is_released_too_often:
             logger.warning("released too often", request_id=link.request_id)
             return Shown(found.request, found.record.taken)
-        human = form.human(self._channel(found, link))
-        stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", human)
+        via = self._channel(found, link)
+        stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", by=form.by(via), via=via)
         taken = stored.record.taken
         logger.info("not released" if taken else "released", request_id=link.request_id)
         return Shown(found.request, taken)

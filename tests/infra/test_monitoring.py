@@ -15,7 +15,6 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 from assistance import routing
 from assistance.engine import takes
 from assistance.engine.heartbeat import EVENT, REQUEST_ID
-from assistance.engine.takes import Human
 from assistance.failures import MAX_RETRY_AFTER
 from assistance.platform import metrics
 from assistance.platform.metrics import Metric
@@ -176,7 +175,7 @@ def ours() -> set[Series]:
             running.consume_until_quiet(destination)
         running.reconcile()
         for topic in Topic:
-            takes.measure(takes.take(Requests(Items(running.table)), running.post(topic), "t1", Human("Anna", "slack")))
+            takes.measure(takes.take(Requests(Items(running.table)), running.post(topic), "t1", by="Anna", via="slack"))
     return set(emitted(log.getvalue()))
 
 

@@ -19,7 +19,6 @@ import trustme
 from assistance import routing
 from assistance.domain.record import Outcome
 from assistance.engine import takes
-from assistance.engine.takes import Human
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.failures import MAX_RETRY_AFTER, http_failure
 from assistance.platform.clock import timestamp_of, utc_now
@@ -108,10 +107,10 @@ def test_a_request_without_a_callback_url_causes_no_additional_database_write_or
 def test_the_bot_gets_a_callback_about_each_take_and_release(stack: Cloud, bot: Receiver) -> None:
     request_id = stack.post("sales", "words of a customer's", bot.url)
     travel(stack)
-    taken = takes.take(requests(stack), request_id, "t1", Human("Anna", "slack")).take
+    taken = takes.take(requests(stack), request_id, "t1", by="Anna", via="slack").take
     travel(stack)
     assert stack.show(request_id)["taken"] == {"at": timestamp_of(taken.at), "by": "Anna", "via": "slack"}
-    takes.release(requests(stack), request_id, "t1", Human("an operator", "operator"))
+    takes.release(requests(stack), request_id, "t1", by="an operator", via="operator")
     travel(stack)
     assert "taken" not in stack.show(request_id)
     said = [call.verified(SIGNING_SECRET) for call in bot.calls]
@@ -134,8 +133,8 @@ def test_a_callback_about_a_take_before_the_first_attempt_shows_the_status_that_
     if published:
         stack.produce()
     shown = stack.status(request_id)
-    takes.take(requests(stack), request_id, "t1", Human("Anna", "operator"))
-    takes.release(requests(stack), request_id, "t1", Human("Anna", "operator"))
+    takes.take(requests(stack), request_id, "t1", by="Anna", via="operator")
+    takes.release(requests(stack), request_id, "t1", by="Anna", via="operator")
     stack.produce()
     stack.consume_until_quiet(CALLBACK)
     assert callback_statuses(bot) == [shown]
@@ -147,8 +146,8 @@ def test_the_bot_gets_only_the_release_callback_if_a_take_is_released_before_its
     request_id = stack.post("sales", callback_url=bot.url)
     stack.produce()
     stack.consume(Channel.SLACK)
-    takes.take(requests(stack), request_id, "t1", Human("Anna", "slack"))
-    takes.release(requests(stack), request_id, "t1", Human("Anna", "slack"))
+    takes.take(requests(stack), request_id, "t1", by="Anna", via="slack")
+    takes.release(requests(stack), request_id, "t1", by="Anna", via="slack")
     travel(stack)
     types = {call.verified(SIGNING_SECRET)["type"] for call in bot.calls}
     assert types == {"assistance_request.delivered", "assistance_request.released"}

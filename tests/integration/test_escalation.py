@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from assistance.engine import takes
-from assistance.engine.takes import Human
 from assistance.platform.clock import utc_now
 from assistance.routing import Channel, routes
 from assistance.store.requests import Requests
@@ -21,7 +20,6 @@ from tests.integration.steps import arrived, emails
 from tests.records import item_of, record_of
 
 HALF_AN_HOUR = timedelta(minutes=31)
-ANNA = Human("Anna", "slack")
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +75,7 @@ def test_a_request_that_nobody_takes_in_time_is_sent_to_the_fallback_once(stack:
 def test_a_request_taken_in_time_is_not_escalated(stack: Cloud) -> None:
     request_id = stack.post("sales")
     settle(stack)
-    takes.take(requests(stack), request_id, "t1", ANNA)
+    takes.take(requests(stack), request_id, "t1", by="Anna", via="slack")
     assert untaken(stack) == []
     assert emails() == []
 
@@ -87,11 +85,11 @@ def test_an_escalation_is_not_sent_if_the_request_is_taken_before_the_send(stack
     settle(stack)
     stack.reconcile(HALF_AN_HOUR)
     stack.produce()
-    takes.take(requests(stack), request_id, "t1", ANNA)
+    takes.take(requests(stack), request_id, "t1", by="Anna", via="slack")
     settle(stack)
     assert emails() == []
     assert stack.reconcile(2 * HALF_AN_HOUR)["ledger"]["lost"] == []
-    takes.release(requests(stack), request_id, "t1", ANNA)
+    takes.release(requests(stack), request_id, "t1", by="Anna", via="slack")
     settle(stack)
     assert len(emails()) == 1
 

@@ -11,7 +11,6 @@ from botocore.awsrequest import AWSResponse
 from moto.core.botocore_stubber import BotocoreStubber
 
 from assistance.engine import takes
-from assistance.engine.takes import Human
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
@@ -154,10 +153,10 @@ def test_a_take_or_release_counts_once_and_causes_one_callback_if_the_database_r
     stack.consume(Channel.SLACK)
     requests = Requests(Items(stack.table))
     with lost_answer(1):
-        taken = takes.take(requests, request_id, "t1", Human("Anna", "slack"))
+        taken = takes.take(requests, request_id, "t1", by="Anna", via="slack")
     assert taken.is_new
     assert [each.id for each in record_of(stack.table, request_id).takes] == ["t1"]
     with lost_answer(1):
-        takes.release(requests, request_id, "t1", Human("Anna", "slack"))
+        takes.release(requests, request_id, "t1", by="Anna", via="slack")
     record = record_of(stack.table, request_id)
     assert (record.taken, len(record.takes), len(record.callbacks)) == (None, 1, 3)

@@ -81,8 +81,8 @@ def test_a_sent_callback_conforms_to_the_openapi_document(stack: Cloud) -> None:
         stack.produce()
         stack.consume(Channel.SLACK)
         requests = Requests(Items(stack.table))
-        takes.take(requests, request_id, "t1", takes.Human("Anna", "slack"))
-        takes.release(requests, request_id, "t1", takes.Human("an operator", "operator"))
+        takes.take(requests, request_id, "t1", by="Anna", via="slack")
+        takes.release(requests, request_id, "t1", by="an operator", via="operator")
         stack.produce()
         stack.consume_until_quiet(CALLBACK)
     assert bot.calls

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from assistance.engine import takes as engine
-from assistance.engine.takes import Human
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.routing import Channel
@@ -132,14 +131,14 @@ def test_an_operator_cannot_release_a_request_that_another_person_has_just_taken
 ) -> None:
     [request_id] = posted(stack, "help")
     requests = handler.taking().requests
-    engine.take(requests, request_id, "t1", Human("Anna", "operator"))
+    engine.take(requests, request_id, "t1", by="Anna", via="operator")
     read = Requests.read
 
     def then_others(self: Requests, id_: str) -> Stored:
         found = read(self, id_)
         monkeypatch.setattr(Requests, "read", read)
-        engine.release(requests, request_id, "t1", Human("Anna", "operator"))
-        engine.take(requests, request_id, "t2", Human("Ben", "operator"))
+        engine.release(requests, request_id, "t1", by="Anna", via="operator")
+        engine.take(requests, request_id, "t2", by="Ben", via="operator")
         return found
 
     monkeypatch.setattr(Requests, "read", then_others)

@@ -12,14 +12,6 @@ from assistance.store.requests import Requests, Stored
 
 
 @dataclass(frozen=True, slots=True)
-class Human:
-    """A human who acts on a request: the name that other humans see, and where they act (slack, email, …)."""
-
-    name: str
-    via: str
-
-
-@dataclass(frozen=True, slots=True)
 class Taken:
     """The answer to a human who wants to take a request: who has it now."""
 
@@ -32,30 +24,29 @@ def take(
     requests: Requests,
     request_id: str,
     take_id: str,
-    human: Human,
     *,
+    by: str,
+    via: str,
     delivery: str | None = None,
     result: str | None = None,
     known: Stored | None = None,
 ) -> Taken:
-    """Take a request for that human, unless somebody has taken it. Each press of a button has a new `take_id`.
+    """Take a request for a human, unless somebody has taken it. Each press of a button has a new `take_id`.
 
-    `delivery`, `result`: the used message's delivery and id. `known`: as for `Requests.change`. Raises `RequestGone`,
-    `Unreadable` or `TableUnavailable`.
+    `by`: the name that other humans see. `via`: where the human acts (slack, email, …). `delivery`, `result`: the used
+    message's delivery and id. `known`: as for `Requests.change`. Raises `RequestGone`, `Unreadable` or
+    `TableUnavailable`.
     """
     known, now = known or requests.read(request_id), epoch_ms(utc_now())
-    by, via, published = human.name, human.via, not known.unpublished
-    taken = partial(takes.take, take_id=take_id, by=by, via=via, now=now, published=published)
-    event = partial(taken, delivery=delivery, result=result)
-    stored, counts = requests.change(request_id, event, known)
+    taken = partial(takes.take, take_id=take_id, by=by, via=via, now=now, published=not known.unpublished)
+    stored, counts = requests.change(request_id, partial(taken, delivery=delivery, result=result), known)
     return Taken(stored, counts, is_new=counts.id == take_id)
 
 
-def release(requests: Requests, request_id: str, take_id: str, human: Human) -> Stored:
-    """Undo the take with that id, if it is in force. Raises `RequestGone`, `Unreadable` or `TableUnavailable`."""
+def release(requests: Requests, request_id: str, take_id: str, *, by: str, via: str) -> Stored:
+    """Undo the take with that id, if it is in force. Arguments and errors as for `take`."""
     known, now = requests.read(request_id), epoch_ms(utc_now())
-    by, via, published = human.name, human.via, not known.unpublished
-    event = partial(takes.release, take_id=take_id, by=by, via=via, now=now, published=published)
+    event = partial(takes.release, take_id=take_id, by=by, via=via, now=now, published=not known.unpublished)
     return requests.update(request_id, event, known)
 
 
