@@ -25,7 +25,7 @@ from assistance.store.requests import RequestGone, deployed
 from assistance.take_link import BadLink, Link
 from take_page import page
 from take_page.settings import Settings
-from take_page.taking import Form, Shown, Taking
+from take_page.taking import Form, Shown, act
 
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM: Final = 4_096
@@ -40,17 +40,16 @@ class Foreign(Exception):
     """According to the browser's headers, another site's page has sent the form."""
 
 
-taking = cache(lambda: Taking(deployed(Settings.read().table_name)))
+requests = cache(lambda: deployed(Settings.read().table_name))
 
 
 def answer(event: dict[str, Any]) -> Shown:
     """Show, take or release the request. Only a POST changes anything."""
-    link = _link(event)
+    link, form = _link(event), None
     if event["httpMethod"] == "POST":
         _refuse_foreign(headers_of(event))
         form = _form(event)
-        return taking().release(link, form) if form.release else taking().take(link, form)
-    return taking().show(link)
+    return act(requests(), link, form)
 
 
 def _link(event: dict[str, Any]) -> Link:

@@ -62,50 +62,44 @@ class Form:
         return f"somebody by {_CHANNEL[channel]}" if is_blank(name) else name
 
 
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """Acts for a human who has a take link. Its methods raise `RequestGone`, `Unreadable` or `TableUnavailable`."""
+def act(requests: Requests, link: Link, form: Form | None) -> Shown:
+    """Act for a human who has a link: take or release the request as the form says, and show the request.
 
-    requests: Requests
-
-    def show(self, link: Link) -> Shown:
-        """The request, and who has taken it. Changes nothing, since programs that scan mails follow links too."""
-        found = self._found(link)
+    Without a form, nothing is changed, since programs that scan mails follow links too. Raises `BadLink`,
+    `RequestGone`, `Unreadable` or `TableUnavailable`.
+    """
+    found = requests.get(link.request_id)
+    if found is None:
+        raise RequestGone
+    if form is None:
         return Shown(found.request, found.record.taken)
+    delivery = found.record.delivery(link.delivery)
+    if delivery is None or delivery.destination not in _CHANNEL:
+        raise BadLink
+    via = Channel(delivery.destination)
+    return _release(requests, found, form, via) if form.release else _take(requests, found, form, via, delivery.name)
 
-    def take(self, link: Link, form: Form) -> Shown:
-        """Take the request, unless somebody has taken it. The message with the link is recorded as delivered."""
-        found, pressed = self._found(link), form.pressed
-        via, take_id = self._channel(found, link), f"{_LINK}{pressed}"
-        taken = take(self.requests, link.request_id, take_id, by=form.by(via), via=via, delivery=link.delivery)
-        is_yours = taken.is_new and taken.take.released_at is None
-        if all(each.id != take_id for each in found.record.takes):
-            measure(taken)
-        logger.info("taken" if is_yours else "taken already", request_id=link.request_id)
-        record = taken.stored.record
-        return Shown(found.request, record.taken, pressed if is_yours else "", not record.is_released_too_often)
 
-    def release(self, link: Link, form: Form) -> Shown:
-        """Release the request, if the human who sends the form has taken it, and if it was not released too often."""
-        found = self._found(link)
-        if found.record.is_released_too_often:
-            logger.warning("released too often", request_id=link.request_id)
-            return Shown(found.request, found.record.taken)
-        via = self._channel(found, link)
-        stored = release(self.requests, link.request_id, f"{_LINK}{form.release}", by=form.by(via), via=via)
-        taken = stored.record.taken
-        logger.info("not released" if taken else "released", request_id=link.request_id)
-        return Shown(found.request, taken)
+def _take(requests: Requests, found: RequestRecord, form: Form, via: Channel, delivery: str) -> Shown:
+    """Take the request, unless somebody has taken it. The delivery whose message has the link counts as delivered."""
+    request_id, pressed = found.request.id, form.pressed
+    take_id = f"{_LINK}{pressed}"
+    taken = take(requests, request_id, take_id, by=form.by(via), via=via, delivery=delivery)
+    is_yours = taken.is_new and taken.take.released_at is None
+    if all(each.id != take_id for each in found.record.takes):
+        measure(taken)
+    logger.info("taken" if is_yours else "taken already", request_id=request_id)
+    record = taken.stored.record
+    return Shown(found.request, record.taken, pressed if is_yours else "", not record.is_released_too_often)
 
-    def _found(self, link: Link) -> RequestRecord:
-        found = self.requests.get(link.request_id)
-        if found is None:
-            raise RequestGone
-        return found
 
-    @staticmethod
-    def _channel(found: RequestRecord, link: Link) -> Channel:
-        delivery = found.record.delivery(link.delivery)
-        if delivery is None or delivery.destination not in _CHANNEL:
-            raise BadLink
-        return Channel(delivery.destination)
+def _release(requests: Requests, found: RequestRecord, form: Form, via: Channel) -> Shown:
+    """Release the request, if the human who sends the form has taken it, and if it was not released too often."""
+    request_id = found.request.id
+    if found.record.is_released_too_often:
+        logger.warning("released too often", request_id=request_id)
+        return Shown(found.request, found.record.taken)
+    stored = release(requests, request_id, f"{_LINK}{form.release}", by=form.by(via), via=via)
+    taken = stored.record.taken
+    logger.info("not released" if taken else "released", request_id=request_id)
+    return Shown(found.request, taken)

@@ -450,7 +450,7 @@ def test_submitting_an_old_form_does_not_take_a_request_again_that_was_released(
     [id_] = re.findall('name="press" value="([^"]+)"', visit(stack, mailed())["body"])
     press(stack, mailed(), "Anna", press=id_)
     takes = importlib.import_module("assistance.engine.takes")
-    requests = importlib.import_module("take_page.handler").taking().requests
+    requests = importlib.import_module("take_page.handler").requests()
     takes.release(requests, request_id, f"link.{id_}", by="operator", via="operator")
     answer = press(stack, mailed(), "Anna", press=id_)
     assert "Nobody has this request" in page_text(answer)
