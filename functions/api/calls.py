@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from api import problems
 from api.body import Call, read
-from api.settings import settings
+from api.settings import Settings
 from assistance.platform.http_event import headers_of
 
 # The longest description takes 48 KB if each of its characters is escaped as a UTF-16 surrogate pair.
@@ -37,7 +37,7 @@ def parse(event: APIGatewayProxyEvent) -> ParsedCall:
     if {value.split(";")[0].strip().lower() for value in headers.get("content-type", ())} != {"application/json"}:
         raise problems.unsupported_media_type()
     # Read the settings outside of any handling of the caller's errors: a missing setting is not the caller's mistake.
-    call, ignored = read(_body(event), loopback=settings().callback_loopback)
+    call, ignored = read(_body(event), loopback=Settings.read().callback_loopback)
     # Without optional members, the hash is the same as before these existed, so that a bot can repeat an old call.
     optional = [member for member in (call.callback_url, call.optional_members) if member]
     payload = json.dumps([call.topic, call.description, *optional]).encode()

@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from api import problems
 from api.calls import caller, parse
 from api.problems import Problem
-from api.settings import settings
+from api.settings import Settings
 from assistance.domain.record import Status
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord
@@ -34,7 +34,7 @@ _CLIENT_ERROR: Final = 4
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
-requests = cache(lambda: deployed(settings().table_name))
+requests = cache(lambda: deployed(Settings.read().table_name))
 
 
 @app.post("/assistance-requests")
@@ -52,7 +52,7 @@ def accept() -> Response[str]:
     accepted, replayed = requests().accept(
         request,
         payload_hash=parsed.payload_hash,
-        retention=timedelta(days=settings().retention_days),
+        retention=timedelta(days=Settings.read().retention_days),
         caller=caller(app.current_event),
     )
     logger.info("accepted", request_id=request.id, topic=request.topic, replayed=replayed)

@@ -11,6 +11,3 @@ class Settings(Environment):
     table_name: str
     retention_days: PositiveInt
     callback_loopback: bool = False  # True if callback URLs at http://127.0.0.1 are allowed: only `make run` sets it
-
-
-settings = Settings.read
