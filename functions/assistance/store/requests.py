@@ -42,7 +42,7 @@ class Stored:
     fresh: Record  # the record before the first attempt, computed from the request
     item: Item
     version_1: Mapping[str, Item] | None = None  # the items by sort key, if version 1 has accepted or delivered it
-    behind: bool = False  # True if version 1 has changed its items since this version wrote `item`
+    behind: bool = False  # True if the record holds more than `item`: what version 1 did, or the time of publication
     unpublished: bool = False  # True if the request itself still has to be published: its item is in the outbox
 
 
@@ -142,7 +142,7 @@ class Requests:
         request = request_of(item)
         stored = _stored(item, items, fresh_of(item, request, accepted))
         if accepted.published_at:
-            stored = replace(stored, record=_published(stored.record, ms_of(accepted.published_at)))
+            stored = _published(stored, ms_of(accepted.published_at))
         return request, accepted, stored
 
     def change(
@@ -227,14 +227,18 @@ def _stored(request_item: Item, items: list[Item], new: Record) -> Stored:
     return replace(stored, record=record, version_1={str(item[schema.SORT_KEY]): item for item in items}, behind=behind)
 
 
-def _published(record: Record, at: int) -> Record:
+def _published(stored: Stored, at: int) -> Stored:
     """The record of a request that was published at the time `at`: its first attempts are due since then, or later.
 
     The table's record may lack this time: a consumer may have computed it from a message, or a publisher has died. Then
     the first attempts would be due since the request's acceptance, and the request could seem to be lost.
     """
-    untried = {each.name for each in record.deliveries if each.kind is Kind.OWN and not each.attempts}
-    return transitions.queued(record, untried, now=at) if untried else record
+    deliveries = stored.record.deliveries
+    untried = {each.name for each in deliveries if each.kind is Kind.OWN and not (each.attempts or each.due_at)}
+    record = transitions.queued(stored.record, untried, now=at) if untried else stored.record
+    if record is stored.record:
+        return stored
+    return replace(stored, record=record, behind=stored.behind or bool(stored.item))
 
 
 def _is_ours(items: list[Item]) -> bool:
