@@ -1,4 +1,7 @@
-"""Tests that a request that SNS accepts long after the bot's call does not count as lost while its message is new."""
+"""Tests that the reconciler watches a request that SNS accepts long after the bot's call.
+
+The request must not count as lost while its message is new.
+"""
 
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -6,11 +9,17 @@ from unittest.mock import patch
 import pytest
 
 from assistance.engine.dead_letters import Depth
+from assistance.engine.publisher import WATCHED_AFTER
+from assistance.platform.clock import epoch_ms
 from assistance.routing import Channel, Topic
+from assistance.store.schema import DUE_AT
+from assistance.store.table import Items
+from reconciler.new_requests import SECOND_CHECK_AFTER
 from tests.faults.conftest import Deploy
 from tests.faults.fault_injection import Kind
+from tests.faults.system import requests
 from tests.faults.test_failures_of_other_designs import break_at, recorded
-from tests.faults.test_open_requests import published_after_an_outage, sweep
+from tests.faults.test_open_requests import published, published_after_an_outage, sweep, unlisted
 from tests.faults.world import World
 
 
@@ -46,6 +55,9 @@ def test_a_request_does_not_count_as_lost_although_the_reconciler_crashed_before
     found = sweep(system)
     assert (found["lost"], found["places"]) == ([], {"sales/slack/queued": 1})
     assert found["oldest_pending_seconds"] == {Channel.SLACK: 60}
+    # The sweep has completed the record, so that later sweeps need not read the request.
+    [item] = requests().items.due()
+    assert item[DUE_AT] == epoch_ms(system.now) - 60_000
     # If the message gets lost, the reconciler notices that all the same.
     system.aws.purge(Channel.SLACK)
     system.advance(1_000)
@@ -78,3 +90,24 @@ def test_a_request_does_not_count_as_lost_on_one_channel_if_it_arrives_on_the_ot
     assert system.posts() == {(request_id, None): 1}
     assert (found["lost"], found["places"]) == ([], {"support/email/queued": 1})
     assert found["oldest_pending_seconds"] == {Channel.EMAIL: 0}
+
+
+def test_the_reconciler_watches_a_late_request_although_the_table_listed_it_after_both_checks(system: World) -> None:
+    """A clock that is 20 minutes slow has the same effect: the request is too old for the checks of new requests."""
+    request_id = system.accept_for_sure(Topic.SALES, "hush", "key")
+    system.read_stream()
+    system.stream.clear()
+    with unlisted(request_id), patch.object(Items, "unpublished", lambda *_: iter(())):
+        for key in ("one", "two", "three"):
+            system.advance(400)
+            published(system, Topic.PRICING, key)
+            sweep(system)
+    sweep(system)
+    assert system.bodies(Channel.SLACK)
+    system.aws.purge(Channel.SLACK)
+    system.advance(1_000)
+    assert request_id in sweep(system)["lost"]
+
+
+def test_a_late_request_is_watched_at_once_or_is_young_enough_for_the_second_check() -> None:
+    assert WATCHED_AFTER <= SECOND_CHECK_AFTER

@@ -12,13 +12,14 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from assistance.domain import transitions
-from assistance.domain.record import Attempt, Outcome
+from assistance.domain.record import Attempt, Outcome, Record
 from assistance.engine.publisher import Publisher
 from assistance.errors import TableUnavailable
 from assistance.models import AssistanceRequest, Message
 from assistance.platform.clock import timestamp, utc_now
+from assistance.store import codec
 from assistance.store.items import Item
-from assistance.store.requests import Requests, request_key
+from assistance.store.requests import Requests, record_key, request_key
 from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import Items
 from tests.integration.cloud import cloud
@@ -156,6 +157,10 @@ def test_an_outbox_entry_added_again_during_its_publication_stays_in_the_outbox(
     assert [entry.since for entry in record_of(table, one).outbox] == [1]
 
 
+def written(table: Any, request_id: str) -> Record:  # noqa: ANN401
+    return codec.record_of(table.get_item(Key=record_key(request_id))["Item"])
+
+
 def late(table: Any, items: Items | None = None) -> Publisher:  # noqa: ANN401
     return Publisher(cast(Any, Topics()), "topic", Requests(items or Items(table)), late=True)
 
@@ -179,10 +184,10 @@ def test_a_request_published_late_is_expected_from_its_publication_and_keeps_wha
     items = [table.get_item(Key=request_key(id_))["Item"] for id_ in (new, watched, tried)]
     assert publisher.publish([publisher.read(item) for item in items]) == set()
     assert not any(is_unpublished(table, id_) for id_ in (new, watched, tried))
-    stored = {id_: Requests(Items(table)).read(id_).record for id_ in (new, watched, tried)}
-    assert stored[new].version == 0
-    assert stored[tried].deliveries[0].attempts == sent
-    assert min(stored[id_].deliveries[0].due_at or 0 for id_ in (new, watched)) > stored[new].created_at
+    computed = Requests(Items(table)).read(new).record
+    assert computed.version == 0
+    assert record_of(table, tried).deliveries[0].attempts == sent
+    assert min(one.deliveries[0].due_at or 0 for one in (computed, written(table, watched))) > computed.created_at
 
 
 def test_a_request_published_late_is_expected_from_its_publication_although_its_record_is_not_read_in_a_batch(
@@ -197,7 +202,20 @@ def test_a_request_published_late_is_expected_from_its_publication_although_its_
 
     publisher = late(table, Failing(table))
     assert publisher.publish([publisher.read(table.get_item(Key=request_key(one))["Item"])]) == set()
-    assert (is_unpublished(table, one), record_of(table, one).deliveries[0].due_at is None) == (False, False)
+    assert (is_unpublished(table, one), written(table, one).deliveries[0].due_at is None) == (False, False)
+
+
+def test_a_request_that_version_1_published_hours_ago_is_expected_from_its_late_publication_and_watched(
+    table: Any,  # noqa: ANN401
+) -> None:
+    """After a rollback, version 1 puts a request into the outbox again if it has no delivery."""
+    one, ago = accepted(table), timestamp(utc_now() - timedelta(hours=5))
+    item = table.get_item(Key=request_key(one))["Item"] | {"created_at": ago, "published_at": ago}
+    table.put_item(Item=item)
+    publisher = late(table)
+    assert publisher.publish([publisher.read(item)]) == set()
+    record = record_of(table, one)
+    assert (record.watched, (record.deliveries[0].due_at or 0) > record.created_at) == (True, True)
 
 
 def test_an_outbox_entry_of_an_expired_request_is_not_published(table: Any) -> None:  # noqa: ANN401

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
+from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
@@ -26,14 +28,17 @@ MAX_BATCH_ENTRIES: Final = 10
 MAX_BATCH_BYTES: Final = 262_144
 _ATTRIBUTE_BYTES: Final = 256
 _PARALLEL: Final = 10
+WATCHED_AFTER: Final = timedelta(minutes=15)
+"""How old a request is if the reconciler's checks of new requests may be over, so that a late publisher watches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
     """Publishes the messages of the outbox.
 
-    `late`: True for the reconciler. If a request already has a record, a late publisher also records that its first
-    attempts are due from now on. A record that does not exist yet will be computed from the time of the publication.
+    `late`: True for the reconciler. If a request has a record or is older than `WATCHED_AFTER`, a late publisher also
+    records that its first attempts are due from now on, and that the reconciler watches it. Otherwise a consumer or the
+    reconciler's next check will compute the record.
     """
 
     sns: SNSClient
@@ -48,7 +53,7 @@ class Publisher:
     def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
         """Publish the messages of these items, and mark them as published. Returns those that SNS has not accepted."""
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
-        records = self._records([item.key[PARTITION_KEY] for item in items if item.stored is None]) if self.late else {}
+        records = self._records([item for item in items if item.stored is None]) if self.late else {}
         with KeptThreads(_PARALLEL) as pool:
             published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}
             list(pool.map(partial(self._take_out, published, records), items))
@@ -79,13 +84,16 @@ class Publisher:
                 logger.error("SNS refused an entry", request_id=request_id, error_code=failure.get("Code"))
         return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
-    def _records(self, request_ids: Sequence[str]) -> Mapping[str, Item | None]:
-        """The record items of these requests, by id. If DynamoDB can't answer: None for each, as if all had one."""
+    def _records(self, late: Sequence[Outboxed]) -> Mapping[str, Item | None]:
+        """The record items of these requests, by id. None if `update` must read the record, or compute it."""
+        ids = [item.key[PARTITION_KEY] for item in late]
         try:
-            found = self.requests.items.many(list(map(record_key, request_ids)), consistent=True, whole=True)
+            found = self.requests.items.many(list(map(record_key, ids)), consistent=True, whole=True)
         except TableUnavailable:
-            return dict.fromkeys(request_ids)
-        return {item[PARTITION_KEY]: item for item in found}
+            return dict.fromkeys(ids)
+        before = timestamp(utc_now() - WATCHED_AFTER)
+        old = [item.key[PARTITION_KEY] for item in late if item.publications[0].message.request.created_at < before]
+        return dict.fromkeys(old) | {item[PARTITION_KEY]: item for item in found}
 
     def _take_out(self, published: set[Publication], records: Mapping[str, Item | None], item: Outboxed) -> None:
         done = [each for each in item.publications if each in published]
@@ -101,10 +109,14 @@ class Publisher:
             self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
             if request_id in records:
                 known = stored_in(record) if (record := records[request_id]) else None
-                event = partial(transitions.queued, names=done[0].channels, now=epoch_ms(now))
+                event = partial(_published_late, names=done[0].channels, now=epoch_ms(now))
                 self.requests.update(request_id, event, known)
         except (TableUnavailable, Unreadable, RequestGone) as error:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
+
+
+def _published_late(record: Record, *, names: Sequence[str], now: int) -> Record:
+    return transitions.watch(transitions.queued(record, names, now=now))
 
 
 def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":
