@@ -10,7 +10,7 @@ from aws_cdk import aws_scheduler_targets as targets
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from assistance.routing import Channel
+from assistance.routing import Destination
 from infra.channel import ChannelConsumer
 from infra.config import Config
 from infra.linter_exceptions import accept
@@ -36,7 +36,7 @@ class Reconciler(Construct):
         config: Config,
         table: Table,
         topic: sns.Topic,
-        consumers: Mapping[Channel, ChannelConsumer],
+        consumers: Mapping[Destination, ChannelConsumer],
     ) -> None:
         super().__init__(scope, construct_id)
         self.function = function = PythonFunction(

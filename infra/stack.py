@@ -70,10 +70,7 @@ class AssistanceStack(Stack):
         feedback = (
             EmailFeedback(self, "EmailFeedback", config=config, table=table, consumer=email, key=key) if email else None
         )
-        reconciler = Reconciler(
-            self, "Reconciler", config=config, table=table, topic=topic,
-            consumers={channel: consumers[channel] for channel in config.deployed},
-        )  # fmt: skip
+        reconciler = Reconciler(self, "Reconciler", config=config, table=table, topic=topic, consumers=consumers)
         publishers: list[StreamProducer | Reconciler | EmailFeedback] = [producer, reconciler]
         publishers += [feedback] if feedback else []
         takers: list[SlackInteractions | TakePage] = []

@@ -241,4 +241,5 @@ def record() -> Iterator[set[Call]]:
             with patch.object(BaseClient, "_make_api_call", recorded):
                 yield calls
     finally:
-        _recorder.into.remove(calls)
+        # Not `remove`: an outer recording may hold the same calls.
+        _recorder.into[:] = [each for each in _recorder.into if each is not calls]

@@ -23,7 +23,7 @@ _CLOCKS_MS: Final = 60_000
 
 def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
     """Record the deliveries of dead letters as failed, in the table and in `waiting`: the unfinished requests by id."""
-    wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
+    wanted = {delivery.destination for found in waiting.values() for delivery in found.record.awaited}
     for channel in wanted & run.queues.keys():
         letters, complete = _letters(run, channel)
         run.letters[channel] = len(letters)
@@ -76,7 +76,7 @@ def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:
     """Names of the deliveries that a letter may be of: the one it names, else the channel's own and the fallback."""
-    here = [delivery for delivery in record.unfinished if delivery.destination == channel]
+    here = [delivery for delivery in record.awaited if delivery.destination == channel]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]
     return [delivery.name for delivery in here if delivery.kind in {Kind.OWN, Kind.FALLBACK}]

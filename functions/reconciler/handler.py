@@ -14,6 +14,7 @@ from assistance.platform import aws
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
+from assistance.routing import CALLBACK
 from assistance.store.requests import deployed
 from reconciler import dead_letters, new_requests, open_requests, untaken
 from reconciler.lease import lease
@@ -34,7 +35,7 @@ def check_requests(sweep: Sweep, remaining_ms: Callable[[], int], *, dry_run: bo
     waiting = {found.id: found for found in (*open_requests.watched(run), *new_requests.check(run))}
     dead_letters.find(run, waiting)
     for found in waiting.values():
-        if found.record.unfinished:
+        if found.record.awaited:
             open_requests.locate(run, found)
     if Settings.read().take:
         untaken.escalate(run, waiting.values())
@@ -72,7 +73,8 @@ def measure(sweep: Sweep, report: Report) -> None:
         metrics.add_metric("UntakenRequests", MetricUnit.Count, 0)
     metrics.flush_metrics()
     tally = Tally()
-    for channel in Settings.read().queues:
+    # SQS's own metric covers callbacks, of which most are sent before a sweep looks for them.
+    for channel in Settings.read().queues.keys() - {CALLBACK}:
         tally.add(Metric.OLDEST_PENDING_AGE, report.oldest_pending_seconds[channel], channel=channel)
     tally.emit()
 

@@ -1,4 +1,4 @@
-"""Checks the requests that were accepted since the last sweep. Unfinished ones are watched from now on."""
+"""Checks the requests that were accepted since the last sweep. From now on, the reconciler watches unfinished ones."""
 
 import heapq
 from collections.abc import Iterator
@@ -135,7 +135,7 @@ def _to_watch(run: Run, chunk: list[_Check]) -> list[str]:
     keys = [record_key(one.id) for one in chunk]
     # Eventually consistent reads cost half as much. `_watch` reads consistently.
     found = run.records(run.requests.items.many(keys, consistent=False))
-    known = {(each.id, each.record.created_at) for each in found if each.record.watched or not each.record.unfinished}
+    known = {(each.id, each.record.created_at) for each in found if each.record.watched or not each.record.awaited}
     # The record may be that of an earlier request with the same id.
     return [one.id for one in chunk if (one.id, ms_of(one.created_at)) not in known]
 
@@ -144,7 +144,7 @@ def _watch(run: Run, id_: str) -> Open | None:
     requests = run.requests
     with run.skipping_unreadable(id_):
         stored = requests.read(id_) if run.dry_run else requests.update(id_, transitions.watch)
-        return Open(id_, stored.record) if stored.record.unfinished else None
+        return Open(id_, stored.record) if stored.record.awaited else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Finds out where the messages of the unfinished requests are, and publishes lost ones again."""
+"""Finds out where the messages of unfinished deliveries and of callbacks are, and publishes lost ones again."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -39,10 +39,11 @@ def watched(run: Run) -> Iterator[Open]:
 def locate(run: Run, found: Open) -> None:
     """Report where a request's messages are, and publish lost ones again, as long as there is time."""
     report = run.report
-    report.open += 1
+    report.open += bool(found.record.unfinished)
     overdue = list[str]()
-    for delivery in found.record.unfinished:
-        report.oldest_open_seconds = max(report.oldest_open_seconds, run.age(_open_since(found.record, delivery)))
+    for delivery in found.record.awaited:
+        if delivery.kind is not Kind.CALLBACK:
+            report.oldest_open_seconds = max(report.oldest_open_seconds, run.age(_open_since(found.record, delivery)))
         unpublished = found.id in run.unpublished and not delivery.attempts
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
@@ -61,13 +62,13 @@ def locate(run: Run, found: Open) -> None:
 
 
 def _is_given_up(run: Run, delivery: Delivery) -> bool:
-    """Whether to record an overdue delivery as failed, because its channel is no longer deployed.
+    """Whether to record an overdue delivery as failed, because its channel is no longer deployed. Callbacks always are.
 
     If a redrive waited for such a fallback, SQS would delete the redriven message in the end, and nobody would get the
     request. The reconciler does not give up a delivery to one of the request's own channels: the request stays open,
     and raises an alarm.
     """
-    return delivery.kind is not Kind.OWN and delivery.destination not in run.queues
+    return delivery.kind not in {Kind.OWN, Kind.CALLBACK} and delivery.destination not in run.queues
 
 
 def _repair(run: Run, request_id: str, names: list[str]) -> None:
@@ -75,7 +76,7 @@ def _repair(run: Run, request_id: str, names: list[str]) -> None:
     stored = run.requests.read(request_id)
     now = Open(request_id, stored.record)
     late, lost = list[str](), False
-    for delivery in (each for each in now.record.unfinished if each.name in names):
+    for delivery in (each for each in now.record.awaited if each.name in names):
         about = {"request_id": request_id, "delivery": delivery.name, "dry_run": run.dry_run}
         location = Location.UNPUBLISHED if stored.unpublished else _location(run, now.record, delivery)
         if location is not Location.UNPUBLISHED and _is_overdue(run, now.record, delivery):
@@ -98,7 +99,7 @@ def _repair(run: Run, request_id: str, names: list[str]) -> None:
 
 
 def _repaired(run: Run, names: list[str], record: Record) -> Record:
-    for delivery in record.unfinished:
+    for delivery in record.awaited:
         if delivery.name in names and _is_overdue(run, record, delivery):
             if _is_given_up(run, delivery):
                 record = transitions.dead_lettered(record, delivery.name, uuid4().hex, NOT_DEPLOYED, now=run.now())

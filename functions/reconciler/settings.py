@@ -19,5 +19,5 @@ class Settings(Environment):
     topic_arn: str
     grace_seconds: PositiveInt  # how old an outbox entry must be before the reconciler publishes it
     overdue_seconds: PositiveInt  # an attempt that is late by more than this may count as lost
-    queues: Json[dict[str, ChannelQueues]]  # by channel
+    queues: Json[dict[str, ChannelQueues]]  # by channel; also of the callbacks
     take: bool = False  # True if humans take requests, so that requests that nobody has taken in time are escalated

@@ -35,7 +35,7 @@ def of_the_channel(
         # The reconciler's metric covers a delivery with all the delays between its attempts.
         oldest, delays = reconciler.measured(Metric.OLDEST_PENDING_AGE, channel=channel), longest(retry)
     else:
-        # The reconciler does not measure callbacks, so use SQS's metric. It leaves out messages received three times:
+        # The reconciler measures no callbacks, so use SQS's metric. It leaves out messages received three times:
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
         # So it covers only the first two delays, of which a bot may lengthen each by Retry-After.
         oldest = consumer.queue.metric_approximate_age_of_oldest_message(

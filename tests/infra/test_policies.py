@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
-from assistance.routing import ROUTES, Channel, Topic, named
+from assistance.routing import DESTINATIONS, ROUTES, Channel, Topic, named
 from assistance.take_link import Link, token
 from tests.faults.paths import DESCRIPTION, PATHS, run
 from tests.faults.system import QUEUE_RETENTION
@@ -206,7 +206,7 @@ def _callback_statuses(system: World, body: str, headers: Mapping[str, str]) -> 
 def _by_the_engine(calls: set[Call]) -> set[Call]:
     """The calls that all consumers of the default routes make, as calls of every channel's consumer.
 
-    Also the reconciler's calls to Slack's queues, as calls to the queues of every channel.
+    Also the reconciler's calls to Slack's queues, as calls to the queues of every destination.
     """
     routed = named(ROUTES.values())
 
@@ -219,7 +219,7 @@ def _by_the_engine(calls: set[Call]) -> set[Call]:
     return {replace(it, function=f"{channel}_consumer") for it in common if it.variables for channel in Channel} | {
         replace(it, variables=frozenset(v.replace("slack", channel) for v in it.variables if v.startswith("QUEUES.")))
         for it in swept
-        for channel in Channel
+        for channel in DESTINATIONS
     }
 
 

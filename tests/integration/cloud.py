@@ -20,7 +20,7 @@ from moto import mock_aws
 from assistance.platform.clock import utc_now
 from assistance.platform.environment import Environment
 from assistance.platform.secret import secrets
-from assistance.routing import DESTINATIONS, ROUTES, Channel, Destination, named, routes
+from assistance.routing import CALLBACK, DESTINATIONS, ROUTES, Channel, Destination, named, routes
 from assistance.store.schema import OUTBOX_SHARD
 from slack_consumer.web_api import ids
 from tests.fixtures import documented
@@ -323,7 +323,8 @@ def _cloud(slack_api_url: str, table: Any) -> Cloud:  # noqa: ANN401
             "QUEUES": json.dumps(
                 {
                     channel: {"queue": queues[channel], "dlqs": [dlqs[channel], subscription_dlqs[channel]]}
-                    for channel in named(ROUTES.values())
+                    for channel in DESTINATIONS
+                    if channel in {*named(ROUTES.values()), CALLBACK}
                 }
             ),
             "SLACK_TOKEN_SECRET": secret,

@@ -7,7 +7,19 @@ into the record. They also apply events that can't happen in the model.
 from dataclasses import replace
 from typing import Any
 
-from assistance.domain.record import MAX_TAKES, Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor, Take
+from assistance.domain.record import (
+    MAX_TAKES,
+    Attempt,
+    Delivery,
+    End,
+    Entry,
+    Kind,
+    Outcome,
+    Record,
+    StandsInFor,
+    Status,
+    Take,
+)
 from assistance.domain.transitions import FALLBACK
 from tests.model.result_cache import Memory
 from tests.model.world import ATTEMPTS, LOCKED, NOW
@@ -37,7 +49,17 @@ def broken_by_effects(record: Record, core: Memory) -> str | None:
         or _broken_by_operators(record, core)
         or _broken_by_erasure(record, core)
         or _broken_by_slow_clock(record, core)
+        or _broken_by_late_callbacks(record, core)
     )
+
+
+def _broken_by_late_callbacks(record: Record, core: Memory) -> str | None:
+    """Check that the reconciler looks for a callback that is added after its checks of new requests."""
+    for age, is_new in ((600_000, True), (600_001, False)):
+        told = core.tell(replace(record, created_at=NOW - age), End(Status.DELIVERED, NOW), NOW)
+        if told.watched is not (record.watched or not is_new):
+            return "the reconciler looks for no callback of an old request, or writes more for one of a new request"
+    return None
 
 
 def _broken_by_unknown_names(record: Record, core: Memory) -> str | None:
@@ -260,7 +282,7 @@ def _broken_by_operators(record: Record, core: Memory) -> str | None:
     if after is not None and not after.watched:
         return "the reconciler does not look at a resend"
     watched = core.watch(record)
-    if watched.watched is not (record.watched or bool(record.unfinished)):
+    if watched.watched is not (record.watched or bool(record.awaited)):
         return "the reconciler does not look at an unfinished request, or at a finished one"
     if watched is not record and record.watched:
         return "the record changes again although the reconciler already looks at the request"

@@ -157,6 +157,9 @@ MISTAKES: Final = {
         "case (Kind.FALLBACK, Kind.ESCALATION) | (Kind.ESCALATION, Kind.FALLBACK):",
         "case Kind.FALLBACK, Kind.ESCALATION:",
     ),
+    "nobody notices that a callback gets lost": Mistake(
+        record, "return (*self.unfinished, *(each for each in latest if each.final is None))", "return self.unfinished"
+    ),
     "the callback of a take hides the end": Mistake(
         record,
         "return tuple(each for each in self.callbacks if isinstance(each.cause, Handled) is of_takes)",

@@ -319,6 +319,9 @@ def _broken_by_unfinished(record: Record) -> str | None:
         resends = [each.name for each in record.deliveries if each.name in {*resends, ESCALATION} and not _final(each)]
     if [delivery.name for delivery in record.unfinished] != [*_pending(record), *resends]:
         return "the reconciler looks at other deliveries than those that need it"
+    last = [series[-1].name for series in _series(record) if series and not _final(series[-1])]
+    if sorted(delivery.name for delivery in record.awaited) != sorted([*_pending(record), *resends, *last]):
+        return "the reconciler looks at an old callback, or not at one that the bot needs"
     if record.due_at != _due_at(record):
         return f"the reconciler looks at the request at {record.due_at}, not at {_due_at(record)}"
     return None
@@ -328,8 +331,8 @@ def _due_at(record: Record) -> int | None:
     """When the reconciler must look at the request next, computed from the attempts and locks alone."""
     if not record.watched:
         return None
-    if record.unfinished:
-        times = (each.locked_until if _is_running(each) else each.due_at for each in record.unfinished)
+    if record.awaited:
+        times = (each.locked_until if _is_running(each) else each.due_at for each in record.awaited)
         return min(at or record.created_at for at in times)
     return record.escalate_at if _status(record) is Status.DELIVERED and not _holder(record) else None
 

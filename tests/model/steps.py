@@ -52,8 +52,7 @@ def _publishing(world: World, core: Memory) -> Iterator[Step]:
         names = [entry.delivery for entry in world.record.outbox]
         marking = world._replace(marking=world.record.outbox)
         yield f"the producer publishes {', '.join(names)}", marking._replace(queue=_plus(world.queue, *names))
-        callbacks = {callback.name for callback in world.record.callbacks}
-        if world.lose and callbacks.isdisjoint(names):
+        if world.lose:
             yield f"SNS loses {', '.join(names)}", marking._replace(lose=world.lose - 1)
     if world.marking:
         after = core.published(world.record, world.marking, now=NOW)
@@ -73,8 +72,7 @@ def _receiving(world: World, core: Memory) -> Iterator[Step]:
                 f"SQS delivers {name} twice",
                 world._replace(queue=_plus(world.queue, name), duplicate=world.duplicate - 1),
             )
-        if world.lose and not name.startswith(CALLBACK):
-            # The reconciler reads the dead-letter queues of the channels. That of the callbacks has an alarm.
+        if world.lose:
             yield (
                 f"SQS moves {name} to the dead-letter queue",
                 world._replace(
@@ -332,7 +330,7 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
     escalated = core.escalate(world.record, now=NOW)
     if escalated is not world.record:
         yield "a sweep escalates", world._replace(record=escalated)
-    dead = tuple(each.name for each in core.once(_unfinished)(world.record) if each.name in world.dead_letters)
+    dead = tuple(each.name for each in core.once(_awaited)(world.record) if each.name in world.dead_letters)
     for name in dead:
         record = core.dead_lettered(world.record, name, "letter", "dead", now=NOW)
         if record is not world.record:
@@ -344,7 +342,7 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
         for name in world.seen_dead_letters:
             record = core.dead_lettered(record, name, "letter", "dead", now=NOW)
         yield "the slow sweep records what it saw", world._replace(record=record, seen_dead_letters=())
-    lost = tuple(each.name for each in core.once(_unfinished)(world.record) if _is_lost(world, each))
+    lost = tuple(each.name for each in core.once(_awaited)(world.record) if _is_lost(world, each))
     if lost:
         record = world.record
         for name in lost:
@@ -352,8 +350,8 @@ def _reconciler(world: World, core: Memory) -> Iterator[Step]:
         yield f"a sweep finds {', '.join(lost)} lost", world._replace(record=record)
 
 
-def _unfinished(record: Record) -> tuple[Delivery, ...]:
-    return record.unfinished
+def _awaited(record: Record) -> tuple[Delivery, ...]:
+    return record.awaited
 
 
 def _is_lost(world: World, delivery: Delivery) -> bool:

@@ -59,6 +59,7 @@ SOONEST: Final[Mapping[str, str]] = {
     "a take does not prove that its message has arrived": "an escalation and a mail that comes back",
     "a release that the SDK repeats ends a later take": "two humans",
     "the fallback does not wait for an escalation": "an escalation and a mail that comes back",
+    "nobody notices that a callback gets lost": "a bot with callbacks about takes",
     "the callback of a take hides the end": "a bot with callbacks about takes",
 }
 """The world to check first, because it shows the bug after few states. Other worlds may show it too."""

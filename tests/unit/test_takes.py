@@ -186,6 +186,14 @@ def test_takes_and_releases_create_callbacks_to_the_bot() -> None:
     assert release(taken(delivered()), "t1", by="operator", via="operator", now=4_000).outbox == ()
 
 
+def test_the_reconciler_watches_a_callback_about_a_take_unless_its_checks_of_new_requests_will_find_it() -> None:
+    for minutes, before, watched in ((10, False, False), (10, True, True), (11, False, True)):
+        record = replace(delivered(calls_back=True), created_at=0, watched=before)
+        after, _ = take(record, "press", by="Anna", via="slack", now=60_000 * minutes)
+        assert after.watched is watched
+        assert [each.kind for each in after.awaited] == [Kind.CALLBACK, Kind.CALLBACK]
+
+
 def test_each_callback_has_a_later_time_than_the_ones_before_even_if_the_clock_is_slow() -> None:
     record = release(taken(delivered(calls_back=True)), "t1", by="operator", via="operator", now=1_500)
     record, again = take(record, "t2", by="Bea", via="slack", now=3_001)

@@ -4,6 +4,8 @@ Both have the same package names, so `sys.modules` contains only the modules of 
 """
 
 import importlib
+import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
+from unittest.mock import patch
+
+from assistance.routing import CALLBACK
 
 ARCHIVE: Final = str(Path(__file__).resolve().parent.parent / "corpus" / "v1" / "functions.zip")
 PACKAGES: Final = frozenset(path.parent.name for path in Path("functions").glob("*/__init__.py"))
@@ -73,7 +78,11 @@ class Versions:
 
     def call(self, version: Version, function: str, event: Any, context: Any) -> Any:  # noqa: ANN401
         """Invoke a function of that version."""
-        with self.using(version):
+        queues = json.loads(os.environ["QUEUES"])
+        if version is Version.OLD:
+            # Version 1's reconciler does not check callbacks, and its template does not name their queue.
+            del queues[CALLBACK]
+        with self.using(version), patch.dict(os.environ, QUEUES=json.dumps(queues)):
             return importlib.import_module(f"{function}.handler").lambda_handler(event, context)
 
 

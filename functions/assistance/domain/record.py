@@ -343,11 +343,17 @@ class Record:
         return (*self.pending, *(each for each in self.deliveries if each.kind in kinds and each.final is None))
 
     @property
+    def awaited(self) -> tuple[Delivery, ...]:
+        """All deliveries that must still be made: `unfinished`, and the latest callbacks."""
+        latest = (each for each in self.callbacks if each is self.series_of(each)[-1])
+        return (*self.unfinished, *(each for each in latest if each.final is None))
+
+    @property
     def due_at(self) -> int | None:
         """When the reconciler must check the request next. None if it need not."""
         if not self.watched:
             return None
-        times = [delivery.expected_at or self.created_at for delivery in self.unfinished]
+        times = [delivery.expected_at or self.created_at for delivery in self.awaited]
         return min(times, default=self.decides_at)
 
     @property

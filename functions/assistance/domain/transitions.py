@@ -14,7 +14,7 @@ function twice has the same effect as once, because the SDK repeats a write if t
     resend                    an operator sends the request once more
     publish, published        a delivery enters the outbox, and leaves it when SNS has accepted its message
     queued                    the reconciler has published the request late
-    watch                     the request is still unfinished, so the reconciler checks it until it is finished
+    watch                     a delivery is still to be made, so the reconciler checks the request until all are made
 
 `takes.py` has the events of a delivered request: take, release, escalate and erase.
 """
@@ -31,6 +31,8 @@ CALLBACK: Final = "callback"
 FALLBACK: Final = "fallback"
 # If no consumer has received a message this long after its attempt was due, it is in a dead-letter queue, or lost.
 _LATE_MS: Final = 900_000
+# The reconciler checks each new request a last time 15 minutes after its acceptance. Clocks may differ by some minutes.
+_NEW_MS: Final = 600_000
 
 
 class Refused(StrEnum):
@@ -254,8 +256,8 @@ def queued(record: Record, names: Collection[str], *, now: int) -> Record:
 
 
 def watch(record: Record) -> Record:
-    """Make the reconciler check the request until it is finished, if it is not finished yet."""
-    return replace(record, watched=True) if record.unfinished and not record.watched else record
+    """Make the reconciler check the request until all its deliveries are made, unless they are made already."""
+    return replace(record, watched=True) if record.awaited and not record.watched else record
 
 
 def _refusal(record: Record, delivery: Delivery, now: int) -> Refused | None:
@@ -353,7 +355,10 @@ def told_at(record: Record, now: int) -> int:
 def tell(record: Record, cause: End | Handled, now: int) -> Record:
     """Add a callback that tells the bot of `cause`, and put it into the outbox."""
     name = f"{CALLBACK}-{len(record.callbacks) + 1}"
-    return publish(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), name, now=now)
+    # The reconciler's checks of new requests find a callback of a request's first minutes, without a further write.
+    watched = record.watched or now > record.created_at + _NEW_MS
+    record = replace(with_delivery(record, Delivery(name, CALLBACK, Kind.CALLBACK, cause)), watched=watched)
+    return publish(record, name, now=now)
 
 
 def with_delivery(record: Record, delivery: Delivery) -> Record:

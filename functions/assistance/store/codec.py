@@ -36,7 +36,7 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
         item[schema.OUTBOX_SHARD] = schema.shard(request_id)
     if (due_at := record.due_at) is not None:
         item[schema.DUE_AT] = due_at
-        item[schema.DUE_SHARD] = schema.due_shard(request_id, only_to_take=not record.unfinished)
+        item[schema.DUE_SHARD] = schema.due_shard(request_id, only_to_take=not record.awaited)
     return item
 
 
