@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote
 
@@ -142,7 +141,7 @@ class Call(Model):
         json_schema_extra={"maxProperties": MAX_DETAILS, "propertyNames": {"maxLength": MAX_LABEL_CHARACTERS}},
     )
 
-    @cached_property
+    @property
     def optional_members(self) -> dict[str, Any]:
         """The optional members that are shown to humans, as `AssistanceRequest` has them. Empty ones are left out."""
         members = self.model_dump(include={"customer", "conversation_url", "reference"}, exclude_none=True)

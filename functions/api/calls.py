@@ -1,18 +1,19 @@
-"""Turns an API Gateway event into a valid `Call` and the id of the request that this call creates."""
+"""Turns an API Gateway event into the request that a bot's call creates."""
 
 import binascii
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass
 from typing import Final
 
 import uuid6
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from api import problems
-from api.body import Call, read
+from api.body import read
 from api.settings import Settings
+from assistance.models import AssistanceRequest
+from assistance.platform.clock import timestamp, utc_now
 from assistance.platform.http_event import headers_of
 
 # The longest description takes 48 KB if each of its characters is escaped as a UTF-16 surrogate pair.
@@ -21,28 +22,29 @@ MAX_IDEMPOTENCY_KEY_CHARACTERS: Final = 255
 _NAMESPACE: Final = uuid.UUID("6f1c4b1e-53f0-5d2f-9b62-5c9d3f0c7a11")
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedCall:
-    """A valid call, the id that its request gets, a hash of its payload, and the names of its unknown members."""
+def parse(event: APIGatewayProxyEvent) -> tuple[AssistanceRequest, str, tuple[str, ...]]:
+    """The request that the call creates, a hash of the call's payload, and the names of its unknown members.
 
-    call: Call
-    request_id: str
-    payload_hash: str
-    ignored: tuple[str, ...]
-
-
-def parse(event: APIGatewayProxyEvent) -> ParsedCall:
-    """The call in the event. Raises a `Problem` that says what is wrong with it."""
+    Raises a `Problem` that says what is wrong with the call.
+    """
     headers = headers_of(event)
     if {value.split(";")[0].strip().lower() for value in headers.get("content-type", ())} != {"application/json"}:
         raise problems.unsupported_media_type()
     # Read the settings outside of any handling of the caller's errors: a missing setting is not the caller's mistake.
     call, ignored = read(_body(event), loopback=Settings.read().callback_loopback)
+    shown = call.optional_members
     # Without optional members, the hash is the same as before these existed, so that a bot can repeat an old call.
-    optional = [member for member in (call.callback_url, call.optional_members) if member]
+    optional = [member for member in (call.callback_url, shown) if member]
     payload = json.dumps([call.topic, call.description, *optional]).encode()
-    request_id = _request_id(caller(event), headers.get("idempotency-key", set()))
-    return ParsedCall(call, request_id, hashlib.sha256(payload).hexdigest(), ignored)
+    request = AssistanceRequest(
+        id=_request_id(caller(event), headers.get("idempotency-key", set())),
+        topic=call.topic,
+        description=call.description,
+        created_at=timestamp(utc_now()),
+        callback_url=call.callback_url,
+        **shown,
+    )
+    return request, hashlib.sha256(payload).hexdigest(), ignored
 
 
 def caller(event: APIGatewayProxyEvent) -> str:

@@ -19,9 +19,8 @@ from assistance.domain.record import Status
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord
 from assistance.ids import is_request_id
-from assistance.models import AssistanceRequest
 from assistance.platform import unforeseen
-from assistance.platform.clock import timestamp, timestamp_of, utc_now
+from assistance.platform.clock import timestamp_of
 from assistance.platform.metrics import Metric, measure
 from assistance.platform.observability import logger
 from assistance.store.requests import deployed
@@ -40,18 +39,10 @@ requests = cache(lambda: deployed(Settings.read().table_name))
 @app.post("/assistance-requests")
 def accept() -> Response[str]:
     """Accept a request: store it with one conditional write, then answer 202."""
-    parsed = parse(app.current_event)
-    request = AssistanceRequest(
-        id=parsed.request_id,
-        topic=parsed.call.topic,
-        description=parsed.call.description,
-        created_at=timestamp(utc_now()),
-        callback_url=parsed.call.callback_url,
-        **parsed.call.optional_members,
-    )
+    request, payload_hash, ignored = parse(app.current_event)
     accepted, replayed = requests().accept(
         request,
-        payload_hash=parsed.payload_hash,
+        payload_hash=payload_hash,
         retention=timedelta(days=Settings.read().retention_days),
         caller=caller(app.current_event),
     )
@@ -62,8 +53,8 @@ def accept() -> Response[str]:
     headers = {"Location": f"{collection}{request.id}"}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
-    ignored = {"ignored": parsed.ignored} if parsed.ignored else {}
-    return _json(HTTPStatus.ACCEPTED, accepted.summary(Status.ACCEPTED) | ignored, headers)
+    answer = accepted.summary(Status.ACCEPTED) | ({"ignored": ignored} if ignored else {})
+    return _json(HTTPStatus.ACCEPTED, answer, headers)
 
 
 @app.get("/assistance-requests/<request_id>")
