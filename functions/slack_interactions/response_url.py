@@ -16,7 +16,7 @@ from assistance.errors import UNREADABLE
 from assistance.platform import tls
 from assistance.platform.observability import logger, silent
 
-HOSTS: Final = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
+ORIGINS: Final = frozenset({"https://hooks.slack.com", "https://hooks.slack-gov.com"})
 # Slack waits three seconds for the answer to a button press.
 TIMEOUT_SECONDS: Final = 2
 
@@ -28,12 +28,9 @@ def is_slacks(url: str, response_origin: str) -> bool:
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError:
         return False
-    if response_origin:
-        return f"{parts.scheme}://{parts.netloc}" == response_origin
-    return parts.scheme == "https" and parts.netloc == parts.hostname and parts.hostname in HOSTS and port is None
+    return f"{parts.scheme}://{parts.netloc}" in ({response_origin} if response_origin else ORIGINS)
 
 
 def send(url: str, body: Mapping[str, Any]) -> bool:
