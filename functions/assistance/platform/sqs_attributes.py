@@ -20,7 +20,7 @@ def receive_count(record: "SQSRecord") -> int:
     """How often SQS has delivered the message. 1 if the count can't be read."""
     attributes = record.get("attributes")
     count = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
-    return max(number(count) or 1, 1)
+    return number(count) or 1
 
 
 def named_channels(record: "SQSRecord") -> frozenset[str] | None:
