@@ -141,10 +141,8 @@ def _shown_in(message: dict[str, Any], outgoing: Sequence[Outgoing]) -> dict[Out
 def _next_cursor(page: SlackResponse) -> str | None:
     """The cursor of the next page; None after the last page. https://docs.slack.dev/apis/web-api/pagination."""
     match page.get("response_metadata"):
-        case None | {"next_cursor": None}:
+        case None:
             return None
-        case {"next_cursor": str(cursor)}:
+        case dict() as metadata if isinstance(cursor := metadata.get("next_cursor"), str | None):
             return cursor
-        case dict() as metadata if "next_cursor" not in metadata:
-            return None
     raise TransientFailure("unexpected_answer")
