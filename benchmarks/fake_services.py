@@ -39,7 +39,8 @@ KEY = "0123456789abcdef" * 3
 OVERDUE = 1_000
 """How many unpublished requests the table `overdue` has."""
 SWEPT_TABLE = "overdue"
-CREATED_AT = timestamp(utc_now() - timedelta(hours=1))
+# The stream has missed these requests, so the first sweep after the grace period of a minute publishes them.
+CREATED_AT = timestamp(utc_now() - timedelta(minutes=2))
 POSTED_AS = f"{ms_of(CREATED_AT) // 1_000}.000100"
 """Slack's id of a message: when it was posted. A message that is older than its request shows another request."""
 _IDS = tuple(str(uuid.UUID(int=number)) for number in range(OVERDUE))

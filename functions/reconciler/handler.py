@@ -24,7 +24,7 @@ from reconciler.settings import Settings
 
 requests = cache(lambda: deployed(Settings.read().table_name))
 
-publisher = cache(lambda: Publisher(aws.when_used(aws.sns), Settings.read().topic_arn, requests(), late=True))
+publisher = cache(lambda: Publisher(aws.when_used(aws.sns), Settings.read().topic_arn, requests()))
 sqs = cache(lambda: aws.when_used(aws.sqs))
 
 

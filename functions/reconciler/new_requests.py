@@ -20,7 +20,7 @@ from assistance.store import legacy
 from assistance.store.items import Item, checked, key_of
 from assistance.store.requests import record_key
 from assistance.store.schema import LEDGER, PARTITION_KEY
-from assistance.store.table import PROGRESS_KEY
+from assistance.store.table import PROGRESS_KEY, Items
 from reconciler.run import Open, Run
 
 # An index lags behind its table, usually by less than a second. This is half the interval of sweeps, so that a request
@@ -92,10 +92,24 @@ def check(run: Run) -> list[Open]:
     return [each for each in found if each]
 
 
-def _last(run: Run) -> tuple[_Progress, legacy.Ledger]:
-    items = run.requests.items
+def checked_until(items: Items) -> str:
+    """Both checks are over for the requests that were accepted before this time. Raises `TableUnavailable`."""
     try:
-        last, of_version_1 = checked(_Progress, items.get(PROGRESS_KEY) or {}), legacy.ledger_of(items.of(LEDGER))
+        last, of_version_1 = _progress(items)
+    except Unreadable:
+        # This sweep checks every request again.
+        return ""
+    until = last.looked_until or of_version_1.until
+    return until and _earlier(until, SECOND_CHECK_AFTER)
+
+
+def _progress(items: Items) -> tuple[_Progress, legacy.Ledger]:
+    return checked(_Progress, items.get(PROGRESS_KEY) or {}), legacy.ledger_of(items.of(LEDGER))
+
+
+def _last(run: Run) -> tuple[_Progress, legacy.Ledger]:
+    try:
+        last, of_version_1 = _progress(run.requests.items)
     except Unreadable as error:
         wrong = str(error)
     else:

@@ -14,6 +14,7 @@ from assistance.platform.observability import logger
 from assistance.store.items import Item, key_of
 from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import BATCH
+from reconciler import new_requests
 
 # The longest time for one chunk, if every call is retried as often as possible, plus the release of the lease.
 TIME_FOR_A_CHUNK_MS: Final = 20_000
@@ -57,7 +58,7 @@ def publish_late(
         for each in wanted:
             age = clock() - datetime.fromisoformat(each.since)
             sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
-        failed = set() if dry_run else publisher.publish(chunk)
+        failed = set() if dry_run else publisher.publish(chunk, checked_until=new_requests.checked_until(items))
         sweep.left |= {each.message.request.id for each in (wanted if dry_run else failed)}
         sweep.failed += len(failed)
         sweep.published += len(wanted) - len(failed)

@@ -4,17 +4,16 @@ The request must not count as lost while its message is new.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from unittest.mock import patch
 
 import pytest
 
 from assistance.engine.dead_letters import Depth
-from assistance.engine.publisher import WATCHED_AFTER
-from assistance.platform.clock import epoch_ms
+from assistance.platform.clock import epoch_ms, timestamp
 from assistance.routing import Channel, Topic
 from assistance.store.schema import DUE_AT
-from assistance.store.table import Items
-from reconciler.new_requests import SECOND_CHECK_AFTER
+from assistance.store.table import PROGRESS_KEY, Items
 from tests.faults.conftest import Deploy
 from tests.faults.fault_injection import Kind
 from tests.faults.system import requests
@@ -65,10 +64,9 @@ def test_a_request_does_not_count_as_lost_although_the_reconciler_crashed_before
     system.settle()
 
 
-def missed(system: World) -> str:
-    """Accept a request for two channels that the stream misses. The reconciler is off for 20 minutes."""
-    system.reset()
-    request_id = system.accept_for_sure("support", "hush", "key")
+def missed(system: World, topic: str) -> str:
+    """Accept a request that the stream misses. The reconciler is off for 20 minutes."""
+    request_id = system.accept_for_sure(topic, "hush", "key")
     system.read_stream()
     system.stream.clear()
     system.advance(1_200)
@@ -80,11 +78,12 @@ def test_a_request_does_not_count_as_lost_on_one_channel_if_it_arrives_on_the_ot
 ) -> None:
     """The first channel's consumer creates the record, and does not know when the request was published."""
     deploy(["slack", "email"], None)
-    missed(system)
+    missed(system, "support")
     with recorded(system) as calls:
         sweep(system)
     number = calls.index("dynamodb.UpdateItem")
-    request_id = missed(system)
+    system.reset()
+    request_id = missed(system, "support")
     system.injector.plan(None, (number, lambda: system.consume(Channel.SLACK)))
     found = sweep(system)
     assert system.posts() == {(request_id, None): 1}
@@ -109,5 +108,14 @@ def test_the_reconciler_watches_a_late_request_although_the_table_listed_it_afte
     assert request_id in sweep(system)["lost"]
 
 
-def test_a_late_request_is_watched_at_once_or_is_young_enough_for_the_second_check() -> None:
-    assert WATCHED_AFTER <= SECOND_CHECK_AFTER
+@pytest.mark.parametrize("progress", ["missing", "unreadable", "of a fast clock"])
+def test_the_reconciler_watches_a_late_request_whatever_its_stored_progress_is(system: World, progress: str) -> None:
+    stored = {"unreadable": 5, "of a fast clock": timestamp(system.now + timedelta(days=1))}.get(progress)
+    if stored:
+        requests().items.put({**PROGRESS_KEY, "looked_until": stored})
+    request_id = missed(system, Topic.SALES)
+    sweep(system)
+    assert system.bodies(Channel.SLACK)
+    system.aws.purge(Channel.SLACK)
+    system.advance(1_000)
+    assert request_id in sweep(system)["lost"]

@@ -162,7 +162,7 @@ def written(table: Any, request_id: str) -> Record:  # noqa: ANN401
 
 
 def late(table: Any, items: Items | None = None) -> Publisher:  # noqa: ANN401
-    return Publisher(cast(Any, Topics()), "topic", Requests(items or Items(table)), late=True)
+    return Publisher(cast(Any, Topics()), "topic", Requests(items or Items(table)))
 
 
 def test_a_request_published_late_is_expected_from_its_publication_and_keeps_what_a_consumer_has_recorded_meanwhile(
@@ -182,7 +182,7 @@ def test_a_request_published_late_is_expected_from_its_publication_and_keeps_wha
 
     publisher = late(table, Overtaken(table))
     items = [table.get_item(Key=request_key(id_))["Item"] for id_ in (new, watched, tried)]
-    assert publisher.publish([publisher.read(item) for item in items]) == set()
+    assert publisher.publish([publisher.read(item) for item in items], checked_until="") == set()
     assert not any(is_unpublished(table, id_) for id_ in (new, watched, tried))
     computed = Requests(Items(table)).read(new).record
     assert computed.version == 0
@@ -201,7 +201,8 @@ def test_a_request_published_late_is_expected_from_its_publication_although_its_
             raise TableUnavailable("unprocessed")
 
     publisher = late(table, Failing(table))
-    assert publisher.publish([publisher.read(table.get_item(Key=request_key(one))["Item"])]) == set()
+    item = table.get_item(Key=request_key(one))["Item"]
+    assert publisher.publish([publisher.read(item)], checked_until="") == set()
     assert (is_unpublished(table, one), written(table, one).deliveries[0].due_at is None) == (False, False)
 
 
@@ -213,7 +214,7 @@ def test_a_request_that_version_1_published_hours_ago_is_expected_from_its_late_
     item = table.get_item(Key=request_key(one))["Item"] | {"created_at": ago, "published_at": ago}
     table.put_item(Item=item)
     publisher = late(table)
-    assert publisher.publish([publisher.read(item)]) == set()
+    assert publisher.publish([publisher.read(item)], checked_until=timestamp(utc_now())) == set()
     record = record_of(table, one)
     assert (record.watched, (record.deliveries[0].due_at or 0) > record.created_at) == (True, True)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,32 +27,30 @@ MAX_BATCH_ENTRIES: Final = 10
 MAX_BATCH_BYTES: Final = 262_144
 _ATTRIBUTE_BYTES: Final = 256
 _PARALLEL: Final = 10
-WATCHED_AFTER: Final = timedelta(minutes=15)
-"""How old a request is if the reconciler's checks of new requests may be over, so that a late publisher watches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes the messages of the outbox.
-
-    `late`: True for the reconciler. If a request has a record or is older than `WATCHED_AFTER`, a late publisher also
-    records that its first attempts are due from now on, and that the reconciler watches it. Otherwise a consumer or the
-    reconciler's next check will compute the record.
-    """
+    """Publishes the messages of the outbox."""
 
     sns: SNSClient
     topic_arn: str
     requests: Requests
-    late: bool = False
 
     def read(self, item: Item) -> Outboxed:
         """The messages to publish for an item that is in the outbox. Raises `Unreadable` or `TableUnavailable`."""
         return outboxed(item, lambda request_id: self.requests.items.get(request_key(request_id)))
 
-    def publish(self, items: Sequence[Outboxed]) -> set[Publication]:
-        """Publish the messages of these items, and mark them as published. Returns those that SNS has not accepted."""
+    def publish(self, items: Sequence[Outboxed], *, checked_until: str | None = None) -> set[Publication]:
+        """Publish the messages of these items, and mark them as published. Returns those that SNS has not accepted.
+
+        `checked_until`: for the reconciler, the time until which it has made all its checks of new requests. If a
+        request has a record or is older, this records that the request's first attempts are due from now on, and that
+        the reconciler watches it. Otherwise a consumer or the reconciler's next check will compute the record.
+        """
         wanted = tuple(dict.fromkeys(each for item in items for each in item.publications))
-        records = self._records([item for item in items if item.stored is None]) if self.late else {}
+        requests = [item for item in items if item.stored is None]
+        records = {} if checked_until is None else self._records(requests, checked_until)
         with KeptThreads(_PARALLEL) as pool:
             published = {each for batch in pool.map(self._publish_batch, batches(wanted)) for each in batch}
             list(pool.map(partial(self._take_out, published, records), items))
@@ -84,15 +81,15 @@ class Publisher:
                 logger.error("SNS refused an entry", request_id=request_id, error_code=failure.get("Code"))
         return [named[success["Id"]] for success in answer.get("Successful", []) if success.get("Id") in named]
 
-    def _records(self, late: Sequence[Outboxed]) -> Mapping[str, Item | None]:
+    def _records(self, late: Sequence[Outboxed], checked_until: str) -> Mapping[str, Item | None]:
         """The record items of these requests, by id. None if `update` must read the record, or compute it."""
         ids = [item.key[PARTITION_KEY] for item in late]
         try:
             found = self.requests.items.many(list(map(record_key, ids)), consistent=True, whole=True)
         except TableUnavailable:
             return dict.fromkeys(ids)
-        before = timestamp(utc_now() - WATCHED_AFTER)
-        old = [item.key[PARTITION_KEY] for item in late if item.publications[0].message.request.created_at < before]
+        of = {item.key[PARTITION_KEY]: item.publications[0].message.request for item in late}
+        old = [id_ for id_, request in of.items() if request.created_at < checked_until]
         return dict.fromkeys(old) | {item[PARTITION_KEY]: item for item in found}
 
     def _take_out(self, published: set[Publication], records: Mapping[str, Item | None], item: Outboxed) -> None:
