@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from assistance import routing
 from assistance.engine import takes
 from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.failures import MAX_RETRY_AFTER
-from assistance.platform import metrics
 from assistance.platform.metrics import Metric
 from assistance.routing import CALLBACK, DESTINATIONS, ROUTES, Channel, Destination, Topic
 from assistance.store.requests import Requests
@@ -147,7 +145,6 @@ def ours() -> set[Series]:
         for name, value in running.environment.items():
             patch.setenv(name, value)
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", *namespaces)
-        patch.setattr(metrics, "lines", lambda: EphemeralMetrics(service=""))
         patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
         patch.setenv("TAKE", "true")
         forget()

@@ -6,7 +6,6 @@ from threading import Barrier
 from typing import NoReturn
 
 import pytest
-from aws_lambda_powertools.metrics import EphemeralMetrics
 from botocore.exceptions import ClientError
 
 from assistance.platform import metrics
@@ -148,7 +147,6 @@ def test_a_request_is_delivered_although_its_metric_cannot_be_written(
     stack: Cloud, slack: SlackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("POWERTOOLS_METRICS_NAMESPACE")
-    monkeypatch.setattr(metrics, "lines", lambda: EphemeralMetrics(service=""))
     request_id = stack.post("sales")
     assert stack.produce() == []
     stack.consume_until_quiet(Channel.SLACK)

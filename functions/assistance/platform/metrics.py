@@ -1,5 +1,6 @@
 """Metrics in CloudWatch's embedded metric format. AWS charges for each combination of name and dimensions."""
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
@@ -68,13 +69,13 @@ class Tally:
 
 
 # Powertools needs most of a line's time to make this object. The service is empty, or it would become a dimension.
-lines = cache(partial(EphemeralMetrics, service=""))
+_lines = cache(partial(EphemeralMetrics, service=""))
 _one_at_a_time: Final = Lock()
 
 
 def _write(dimensions: dict[str, str], values: Sequence[tuple[Metric, float]]) -> None:
     with _one_at_a_time:
-        line = lines()
+        line = _lines(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE"))
         try:
             # Set the dimensions first, since Powertools writes a line as soon as a metric has a hundred values.
             line.dimension_set.update(dimensions)
