@@ -6,11 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from http import HTTPStatus
 from http.client import HTTPException
 from itertools import islice
 from typing import Any, Final
 from urllib.error import HTTPError
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+)
 
 from assistance.domain import transitions
 from assistance.domain.record import Record, Status
@@ -41,12 +50,21 @@ def fetch(stack: Stack, request_id: str) -> dict[str, Any]:
     return _call(stack, f"/assistance-requests/{request_id}", {}, None, "try again")
 
 
+@cache
+def _opener() -> OpenerDirector:
+    """Makes HTTP calls, and takes a redirect for an error: urllib would send the API key to the other address, too."""
+    opener = OpenerDirector()
+    for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPErrorProcessor, HTTPDefaultErrorHandler):
+        opener.add_handler(handler())
+    return opener
+
+
 def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
     call = urllib.request.Request(  # noqa: S310 # the stack's own address
         f"{stack.output('ApiUrl')}{path}", body, {**headers, "x-api-key": stack.api_key()}
     )
     try:
-        with urllib.request.urlopen(call, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 # the stack's own address
+        with _opener().open(call, timeout=_TIMEOUT_SECONDS) as answer:
             answered = json.load(answer)
     except HTTPError as error:
         passes = error.code >= HTTPStatus.INTERNAL_SERVER_ERROR or error.code == HTTPStatus.TOO_MANY_REQUESTS

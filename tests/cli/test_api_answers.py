@@ -44,7 +44,10 @@ def proxied(operator: Operator) -> Iterator[Stack]:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no answer from the API"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n{}", "no answer from the API (IncompleteRead)"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "no answer from the API (BadStatusLine)"),
-        (b"HTTP/1.1 307 No\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "no answer from the API (ValueError)"),
+        (
+            b"HTTP/1.1 307 No\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n",
+            "the API answered 307: no reason given",
+        ),
         (b'HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\n"no"', "the API answered 403: no reason given"),
         (b"HTTP/1.1 403 No\r\nContent-Length: 60\r\n\r\n{}", "the API answered 403: no reason given"),
         (b'HTTP/1.1 422 No\r\nContent-Length: 14\r\n\r\n{"errors":[1]}', "the API answered 422: no reason given"),
@@ -57,3 +60,17 @@ def test_an_answer_that_is_not_the_apis_is_reported_as_a_failure(
     with pytest.raises(Failure) as failure:
         requests.fetch(proxied, "any")
     assert said in str(failure.value)
+
+
+def test_the_api_key_is_not_sent_to_the_target_of_a_redirect(proxied: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[str]()
+
+    def redirected(proxy: Proxy) -> None:
+        calls.append(proxy.path)
+        proxy.wfile.write(b"HTTP/1.1 307 No\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+        proxy.close_connection = True
+
+    monkeypatch.setattr(Proxy, "do_GET", redirected)
+    with pytest.raises(Failure, match="the API answered 307"):
+        requests.fetch(proxied, "any")
+    assert calls == ["/assistance-requests/any"]
