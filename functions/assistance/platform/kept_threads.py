@@ -10,9 +10,9 @@ _executor = cache(ThreadPoolExecutor)
 
 
 class KeptThreads(Executor):
-    """Works like a `ThreadPoolExecutor`, also at its end, which waits for its tasks. But the threads go on to live.
+    """Runs tasks in threads, and at its end waits for them, like a `ThreadPoolExecutor`. But the threads stay.
 
-    All executors with the same `limit` share that many threads, so a task must not wait for a task of another one.
+    All executors with the same `limit` share at most that many threads. So a task must not wait for another executor's.
     """
 
     def __init__(self, limit: int) -> None:
