@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from assistance.routing import Channel
+from assistance.routing import CALLBACK, Channel
 from tests.records import requests
-from tests.upgrade.states import POST, STATES, TRAFFIC, State, message, queued
-from tests.upgrade.world import A_MINUTE, STAGES, World, world
+from tests.upgrade.states import POST, STATES, TRAFFIC, State, callback_retrying, message, queued
+from tests.upgrade.world import A_MINUTE, OVERDUE, STAGES, World, world
 
 OLD, NEW = 0, len(STAGES) - 1
 PATHS: Final = {
@@ -149,3 +149,19 @@ def test_a_duplicate_message_waits_while_a_consumer_of_the_other_version_sends(s
             assert system.consume(Channel.SLACK, [first]) == []
         assert refused == [second["messageId"]]
         assert system.arrivals("[once]") == (1, 0)
+
+
+def test_a_bot_gets_the_callback_that_version_1_retried_although_its_message_gets_lost() -> None:
+    with world() as system:
+        request_id = callback_retrying(system, "[lost]")
+        system.later(A_MINUTE)
+        system.lose(CALLBACK, request_id)
+        system.updated = STAGES[-1]
+        system.later(A_MINUTE)
+        system.sweep()
+        system.later(OVERDUE)
+        assert system.sweep()["ledger"]["lost"] == [request_id]
+        system.travel(2)
+        assert system.dead_letters(CALLBACK) == []
+        assert [json.loads(call.body)["type"] for call in system.bot.calls] == ["assistance_request.delivered"] * 2
+        assert len({call.id for call in system.bot.calls}) == 1

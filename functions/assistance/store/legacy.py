@@ -122,6 +122,10 @@ def record_of(request_item: Item, items: list[Item], known: Record) -> Record:
         for each in _deliveries(kept, record):
             if _is_further(kept, record.delivery(each.name)):
                 record = with_delivery(record, each)
+    for callback in record.callbacks:
+        if callback.cause is None and callback.final is None and (end := record.end):
+            # Version 1 did not store what its callbacks report. If this one gets lost, it can only be sent with that.
+            record = with_delivery(record, replace(callback, cause=end))
     return record
 
 
