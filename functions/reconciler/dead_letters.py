@@ -10,6 +10,7 @@ from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
+from assistance.routing import CALLBACK
 from reconciler.run import Open, Run
 
 # How many dead letters a sweep reads at most from one queue.
@@ -23,8 +24,11 @@ _CLOCKS_MS: Final = 60_000
 
 def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
     """Record the deliveries of dead letters as failed, in the table and in `waiting`: the unfinished requests by id."""
-    wanted = {delivery.destination for found in waiting.values() for delivery in found.record.awaited}
-    for channel in wanted & run.queues.keys():
+    wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
+    if any(_has_late_callback(run, found.record) for found in waiting.values()):
+        wanted.add(CALLBACK)
+    # While a bot is down, thousands of its callbacks become dead letters. So read those last.
+    for channel in sorted(wanted & run.queues.keys(), key=lambda each: each == CALLBACK):
         letters, complete = _letters(run, channel)
         run.letters[channel] = len(letters)
         if not complete:
@@ -41,6 +45,11 @@ def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
                 break
             for name in _deliveries_of(found.record, channel, letter):
                 waiting[found.id] = _failed(run, found, name, letter)
+
+
+def _has_late_callback(run: Run, record: Record) -> bool:
+    """Whether the message of a callback is lost or in a dead-letter queue, unless it is only late."""
+    return any(each.kind is Kind.CALLBACK and run.is_overdue(record, each) for each in record.awaited)
 
 
 def _failed(run: Run, found: Open, name: str, letter: DeadLetter) -> Open:

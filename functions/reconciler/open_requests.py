@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from itertools import chain
 from typing import Final
 from uuid import uuid4
 
@@ -26,11 +27,17 @@ NOT_DEPLOYED: Final = "channel_not_deployed"
 
 
 def watched(run: Run) -> Iterator[Open]:
-    """Yield the open requests that earlier sweeps have found, as long as there is time. Those due first come first."""
-    for found in run.records(run.requests.items.due()):
+    """Yield the requests that earlier sweeps have found, as long as there is time. Those due first come first.
+
+    The finished requests that wait only for a callback come last: while a bot is down, there may be thousands. Of these
+    come only the ones whose callback is due.
+    """
+    items = run.requests.items
+    for found in run.records(chain(items.due(), items.late_callbacks(run.now()))):
         if run.remaining_ms() < TIME_FOR_THE_REST_MS:
             run.report.complete = False
-            run.report.behind_seconds = run.age(found.record.due_at or run.now())
+            if found.record.unfinished:
+                run.report.behind_seconds = run.age(found.record.due_at or run.now())
             return
         if found.record.ttl > run.now() // 1_000:
             yield found
@@ -46,7 +53,7 @@ def locate(run: Run, found: Open) -> None:
             report.oldest_open_seconds = max(report.oldest_open_seconds, run.age(_open_since(found.record, delivery)))
         unpublished = found.id in run.unpublished and not delivery.attempts
         location = Location.UNPUBLISHED if unpublished else _location(run, found.record, delivery)
-        if location is not Location.UNPUBLISHED and _is_overdue(run, found.record, delivery):
+        if location is not Location.UNPUBLISHED and run.is_overdue(found.record, delivery):
             channel = delivery.destination
             if channel not in run.empty:
                 run.empty[channel] = _is_empty(run, channel)
@@ -79,7 +86,7 @@ def _repair(run: Run, request_id: str, names: list[str]) -> None:
     for delivery in (each for each in now.record.awaited if each.name in names):
         about = {"request_id": request_id, "delivery": delivery.name, "dry_run": run.dry_run}
         location = Location.UNPUBLISHED if stored.unpublished else _location(run, now.record, delivery)
-        if location is not Location.UNPUBLISHED and _is_overdue(run, now.record, delivery):
+        if location is not Location.UNPUBLISHED and run.is_overdue(now.record, delivery):
             late.append(delivery.name)
             if _is_given_up(run, delivery):
                 logger.error("given up: the channel is not deployed", extra=about | {"error_code": NOT_DEPLOYED})
@@ -100,7 +107,7 @@ def _repair(run: Run, request_id: str, names: list[str]) -> None:
 
 def _repaired(run: Run, names: list[str], record: Record) -> Record:
     for delivery in record.awaited:
-        if delivery.name in names and _is_overdue(run, record, delivery):
+        if delivery.name in names and run.is_overdue(record, delivery):
             if _is_given_up(run, delivery):
                 record = transitions.dead_lettered(record, delivery.name, uuid4().hex, NOT_DEPLOYED, now=run.now())
             else:
@@ -122,13 +129,8 @@ def _location(run: Run, record: Record, delivery: Delivery) -> Location:
     if any(entry.delivery == delivery.name for entry in record.outbox):
         return Location.UNPUBLISHED
     if delivery.is_under_way:
-        return Location.STUCK if _is_overdue(run, record, delivery) else Location.SENDING
+        return Location.STUCK if run.is_overdue(record, delivery) else Location.SENDING
     return Location.RETRYING if delivery.attempts or delivery.waiting_for else Location.QUEUED
-
-
-def _is_overdue(run: Run, record: Record, delivery: Delivery, more: timedelta = timedelta()) -> bool:
-    expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
-    return expected + (run.overdue + more) / timedelta(milliseconds=1) < run.now()
 
 
 def _is_in_no_queue(run: Run, record: Record, delivery: Delivery) -> bool:
@@ -138,7 +140,7 @@ def _is_in_no_queue(run: Run, record: Record, delivery: Delivery) -> bool:
         return False
     # The fallback or a redrive on the channel may have to wait for a resend.
     holds_others_up = delivery.kind is Kind.RESEND and not record.reached(channel)
-    return _is_overdue(run, record, delivery, HELD_UP if holds_others_up else QUEUE_RETENTION)
+    return run.is_overdue(record, delivery, HELD_UP if holds_others_up else QUEUE_RETENTION)
 
 
 def _is_empty(run: Run, channel: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from assistance.domain.record import Record
+from assistance.domain.record import Delivery, Record
 from assistance.errors import Unreadable
 from assistance.platform.aws import SQSClient
 from assistance.platform.clock import Clock, epoch_ms, utc_now
@@ -94,6 +94,11 @@ class Run:
     def age(self, since: int) -> int:
         """How many seconds have passed since that time. 0 if it is still to come, because a clock is fast."""
         return max((self.now() - since) // 1_000, 0)
+
+    def is_overdue(self, record: Record, delivery: Delivery, more: timedelta = timedelta()) -> bool:
+        """Whether the delivery's attempt is so late, or by `more` later, that its message may be lost."""
+        expected = max(delivery.expected_at or record.created_at, delivery.locked_until)
+        return expected + (self.overdue + more) / timedelta(milliseconds=1) < self.now()
 
     def records(self, items: Iterable[Item]) -> Iterator[Open]:
         """The requests of these record items. Counts and logs each record that can't be read."""

@@ -1,16 +1,29 @@
 """Tests that a bot gets its callback although the callback's message gets lost."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from assistance.domain.record import Outcome
+from assistance.platform.clock import epoch_ms
 from assistance.routing import CALLBACK, Channel, Topic
-from tests.faults.humans import STAFFED
+from reconciler import handler as reconciler
+from reconciler.open_requests import TIME_FOR_THE_REST_MS
+from reconciler.outbox import Sweep
+from tests.faults.humans import ESCALATE_AFTER, STAFFED
 from tests.faults.system import requests
+from tests.faults.test_failures_of_other_designs import recorded
+from tests.faults.test_open_requests import check_requests
 from tests.faults.world import World
 
 DAY = 86_400
+
+
+@pytest.fixture(autouse=True)
+def _as_before(system: World) -> Iterator[None]:
+    yield
+    system.deploy({})
 
 
 def told(system: World) -> list[str]:
@@ -81,3 +94,79 @@ def test_a_callback_that_is_sent_in_time_makes_the_reconciler_write_nothing(syst
     before = requests().read(request_id).record
     assert sweep_for_days(system, 60, 1_000) == []
     assert requests().read(request_id).record == before
+
+
+def test_a_waiting_callback_does_not_delay_an_escalation_if_the_open_requests_take_a_sweeps_time(
+    system: World,
+) -> None:
+    """While a bot is down, thousands of callbacks may wait."""
+    system.deploy(STAFFED)
+    request_id = delivered(system)
+    assert sweep_for_days(system, 60, 1_000) == []
+    system.advance(60 * ESCALATE_AFTER)
+    assert system.invoke(lambda: check_requests(TIME_FOR_THE_REST_MS - 1)).untaken == [request_id]
+
+
+def test_the_dead_letters_of_callbacks_are_not_read_while_all_waiting_callbacks_are_in_time(system: World) -> None:
+    """While a bot is down, thousands of its callbacks may be dead letters, and thousands may wait for an attempt."""
+    request_id = delivered(system)
+    system.bot.answers.append((503, {"Retry-After": "7200"}))
+    system.consume(CALLBACK)
+    system.cloud.sqs.send_message(QueueUrl=system.cloud.dlqs[CALLBACK], MessageBody="old")
+    system.advance(60)
+    for _ in range(2):
+        with recorded(system) as calls:
+            sweep_for_days(system, 1_000)
+        assert requests().read(request_id).record.watched
+        assert "sqs.ReceiveMessage" not in calls
+
+
+def test_the_dead_letters_of_callbacks_delay_no_request(system: World) -> None:
+    delivered(system)
+    lost = system.accept_for_sure(Topic.PRICING, "help", "other")
+    system.produce()
+    for destination in (CALLBACK, Channel.EMAIL):
+        system.lose_to_subscription_dlq(destination)
+    system.advance(1_000)
+    began = system.now
+
+    def slow(call: str) -> None:
+        system.traveller.shift(18 * (call == "sqs.ReceiveMessage"))
+
+    def remaining() -> int:
+        return 50_000 - int((system.now - began).total_seconds() * 1_000)
+
+    system.injector.outage = slow
+    found = system.invoke(lambda: reconciler.check_requests(Sweep(), remaining, dry_run=False))
+    assert found.dead_lettered == [lost]
+
+
+def test_the_reconciler_notices_a_lost_callback_after_it_has_decided_whether_to_escalate(system: World) -> None:
+    system.deploy(STAFFED)
+    request_id = delivered(system)
+    system.aws.purge(CALLBACK)
+    assert sweep_for_days(system, 1_000) == []
+    system.advance(60 * ESCALATE_AFTER)
+    system.reconcile()
+    system.produce()
+    system.consume(Channel.EMAIL)
+    assert sweep_for_days(system, 60) == [request_id]
+    system.settle()
+    assert told(system) == ["delivered"]
+
+
+def test_a_sweep_reads_no_request_of_which_a_callback_is_due_later(system: World) -> None:
+    """While a bot is down, thousands of its callbacks wait. They would take a sweep's time."""
+    request_id = delivered(system)
+    system.bot.answers.append((503, {"Retry-After": "7200"}))
+    system.consume(CALLBACK)
+    sweep_for_days(system, 60, 1_000)
+    assert requests().read(request_id).record.due_at
+    assert [*requests().items.due(), *requests().items.late_callbacks(epoch_ms(system.now))] == []
+
+
+def test_late_callbacks_do_not_make_a_sweep_count_as_behind(system: World) -> None:
+    delivered(system)
+    assert sweep_for_days(system, 60, 1_000) == []
+    found = system.invoke(lambda: check_requests(TIME_FOR_THE_REST_MS - 1))
+    assert (found.complete, found.behind_seconds) == (False, 0)

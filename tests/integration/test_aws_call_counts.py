@@ -95,7 +95,7 @@ def test_a_long_description_costs_more_only_when_the_request_is_stored_and_marke
 
 
 def test_a_reconciler_run_without_open_requests_makes_one_query_of_minimum_cost_per_index_shard() -> None:
-    shards = 2 * INDEX_SHARDS + DUE_SHARDS
+    shards = 2 * INDEX_SHARDS + 2 * DUE_SHARDS
     calls = {"dynamodb.GetItem": 1, "dynamodb.Query": shards + 1, "dynamodb.PutItem": 1, "dynamodb.DeleteItem": 1}
     # Strongly consistent reads: the times of the last checks, also by version 1. Writes: lease and release.
     assert took(idle()) == (calls, 2 * ITEM, 0.5 * shards + 2)

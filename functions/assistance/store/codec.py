@@ -15,6 +15,7 @@ from assistance.platform.clock import timestamp_of
 from assistance.routing import Channel
 from assistance.store import schema
 from assistance.store.items import Item, readable
+from assistance.store.schema import Due
 
 _RECORD: Final = "record"
 _INDEXED: Final = frozenset({schema.OUTBOX_SHARD, schema.DUE_SHARD, schema.DUE_AT})
@@ -35,9 +36,17 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     if record.outbox:
         item[schema.OUTBOX_SHARD] = schema.shard(request_id)
     if (due_at := record.due_at) is not None:
-        item[schema.DUE_AT] = due_at
-        item[schema.DUE_SHARD] = schema.due_shard(request_id, only_to_take=not record.awaited)
+        waits_for = _waits_for(record)
+        # A callback must not delay the escalation. So the reconciler looks for the callback after that.
+        item[schema.DUE_AT] = record.decides_at if waits_for is Due.TO_TAKE else due_at
+        item[schema.DUE_SHARD] = schema.due_shard(request_id, waits_for)
     return item
+
+
+def _waits_for(record: Record) -> Due:
+    if record.unfinished:
+        return Due.OPEN
+    return Due.CALLBACK if record.decides_at is None else Due.TO_TAKE
 
 
 def record_of(item: Item) -> Record:

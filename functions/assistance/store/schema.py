@@ -1,6 +1,7 @@
 """The names of the table's keys, attributes and indexes, for the functions and the infrastructure."""
 
 import zlib
+from enum import IntEnum
 
 PARTITION_KEY = "pk"
 SORT_KEY = "sk"
@@ -42,6 +43,19 @@ def shard(request_id: str) -> int:
     return zlib.crc32(request_id.encode()) % INDEX_SHARDS
 
 
-def due_shard(request_id: str, *, only_to_take: bool = False) -> int:
-    """A request's shard in the index that each sweep reads. `only_to_take`: it is delivered, and waits for a human."""
-    return zlib.crc32(request_id.encode()) % DUE_SHARDS + (DUE_SHARDS if only_to_take else 0)
+class Due(IntEnum):
+    """What a watched request waits for. Each has `DUE_SHARDS` shards, which the reconciler reads separately."""
+
+    OPEN = 0  # an attempt at a delivery to humans
+    TO_TAKE = 1  # a human who takes it, until the reconciler decides whether to escalate it
+    CALLBACK = 2  # a callback only
+
+
+def due_shards(waits_for: Due) -> range:
+    """The shards of the requests that wait for that, in the index of due requests."""
+    return range(waits_for * DUE_SHARDS, (waits_for + 1) * DUE_SHARDS)
+
+
+def due_shard(request_id: str, waits_for: Due) -> int:
+    """A request's shard in the index of due requests."""
+    return due_shards(waits_for)[zlib.crc32(request_id.encode()) % DUE_SHARDS]

@@ -12,6 +12,7 @@ from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform.aws import AWS_ERRORS, Table, error_code
 from assistance.store import schema
 from assistance.store.items import Item, plain
+from assistance.store.schema import Due
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 BATCH: Final = 100
@@ -149,13 +150,20 @@ class Items:
 
         The requests that must be checked first come first.
         """
-        condition, numbers = f"{schema.DUE_SHARD} = :shard", range(schema.DUE_SHARDS)
+        condition, numbers = f"{schema.DUE_SHARD} = :shard", schema.due_shards(Due.OPEN)
         shards = [self._shard(schema.DUE_INDEX, condition, {":shard": number}) for number in numbers]
         return heapq.merge(*shards, key=lambda item: int(item[schema.DUE_AT]))
 
     def undecided(self, until: int) -> Iterator[Item]:
         """Yield the records of delivered requests whose time to be taken ended by `until` (milliseconds since 1970)."""
-        for number in range(schema.DUE_SHARDS, 2 * schema.DUE_SHARDS):
+        return self._due_by(Due.TO_TAKE, until)
+
+    def late_callbacks(self, until: int) -> Iterator[Item]:
+        """Yield the records that wait only for a callback, which was due by `until` (milliseconds since 1970)."""
+        return self._due_by(Due.CALLBACK, until)
+
+    def _due_by(self, waits_for: Due, until: int) -> Iterator[Item]:
+        for number in schema.due_shards(waits_for):
             condition = f"{schema.DUE_SHARD} = :shard AND {schema.DUE_AT} <= :until"
             yield from self._shard(schema.DUE_INDEX, condition, {":shard": number, ":until": until})
 
