@@ -12,7 +12,7 @@ from reconciler import handler as reconciler
 from reconciler.open_requests import TIME_FOR_THE_REST_MS
 from reconciler.outbox import Sweep
 from tests.faults.humans import ESCALATE_AFTER, STAFFED
-from tests.faults.system import requests
+from tests.faults.system import ATTEMPTS, requests
 from tests.faults.test_failures_of_other_designs import recorded
 from tests.faults.test_open_requests import check_requests
 from tests.faults.world import World
@@ -170,3 +170,19 @@ def test_late_callbacks_do_not_make_a_sweep_count_as_behind(system: World) -> No
     assert sweep_for_days(system, 60, 1_000) == []
     found = system.invoke(lambda: check_requests(TIME_FOR_THE_REST_MS - 1))
     assert (found.complete, found.behind_seconds) == (False, 0)
+
+
+def test_a_callback_to_a_bot_that_is_down_for_a_day_is_never_lost_and_after_a_redrive_arrives_once(
+    system: World,
+) -> None:
+    request_id = delivered(system)
+    system.bot.answers.extend([(503, {})] * ATTEMPTS)
+    for _ in range(24):
+        system.consume(CALLBACK)
+        assert sweep_for_days(system, 3_600) == []
+    record = requests().read(request_id).record
+    assert (len(told(system)), len(system.bodies(f"{CALLBACK}-dlq")), record.due_at) == (ATTEMPTS, 1, None)
+    system.cloud.redrive(CALLBACK)
+    system.consume(CALLBACK)
+    assert sweep_for_days(system, 3_600, 5 * DAY) == []
+    assert (len(told(system)), len(system.bodies(f"{CALLBACK}-dlq", CALLBACK))) == (ATTEMPTS + 1, 0)
