@@ -7,6 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -245,6 +246,8 @@ def world(*, moto: bool = False, injector: FaultInjector | None = None) -> Itera
         stack.enter_context(patch.dict(os.environ, {**running.environment, **ENVIRONMENT, **pressed}))
         one_by_one = functools.partial(Consumer, pool=InTurn, jitter=_longest)
         stack.enter_context(patch("assistance.engine.consumer.Consumer", one_by_one))
+        # Each invocation has threads of its own, since it may overlap others, which on AWS run in other processes.
+        stack.enter_context(patch("assistance.platform.kept_threads._executor", ThreadPoolExecutor))
         for several in ("assistance.engine.publisher", "assistance.engine.dead_letters", "reconciler.new_requests"):
             stack.enter_context(patch(f"{several}._PARALLEL", 1))
         # Two shards behave like all of them, with a fraction of the calls.

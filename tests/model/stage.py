@@ -81,7 +81,7 @@ class Stage:
     @property
     def until_overdue(self) -> int:
         """The milliseconds until the reconciler counts every message as lost that it can, if nothing else happens."""
-        waiting = (each.expected_at or 0 for each in self.record.unfinished if not each.is_locked(self.now))
+        waiting = (each.expected_at or 0 for each in self.record.awaited if not each.is_locked(self.now))
         return max((self.now, *waiting)) - self.now + OVERDUE_MS + TICK_MS
 
     def sweep(self, *, publishes: bool) -> None:
