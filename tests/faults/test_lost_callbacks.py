@@ -8,13 +8,11 @@ import pytest
 from assistance.domain.record import Outcome
 from assistance.platform.clock import epoch_ms
 from assistance.routing import CALLBACK, Channel, Topic
-from reconciler import handler as reconciler
 from reconciler.open_requests import TIME_FOR_THE_REST_MS
-from reconciler.outbox import Sweep
 from tests.faults.humans import ESCALATE_AFTER, STAFFED
 from tests.faults.system import ATTEMPTS, requests
 from tests.faults.test_failures_of_other_designs import recorded
-from tests.faults.test_open_requests import check_requests
+from tests.faults.test_open_requests import check_requests, sweep_of_slow_sqs
 from tests.faults.world import World
 
 DAY = 86_400
@@ -128,17 +126,7 @@ def test_the_dead_letters_of_callbacks_delay_no_request(system: World) -> None:
     for destination in (CALLBACK, Channel.EMAIL):
         system.lose_to_subscription_dlq(destination)
     system.advance(1_000)
-    began = system.now
-
-    def slow(call: str) -> None:
-        system.traveller.shift(18 * (call == "sqs.ReceiveMessage"))
-
-    def remaining() -> int:
-        return 50_000 - int((system.now - began).total_seconds() * 1_000)
-
-    system.injector.outage = slow
-    found = system.invoke(lambda: reconciler.check_requests(Sweep(), remaining, dry_run=False))
-    assert found.dead_lettered == [lost]
+    assert sweep_of_slow_sqs(system, 18).dead_lettered == [lost]
 
 
 def test_the_reconciler_notices_a_lost_callback_after_it_has_decided_whether_to_escalate(system: World) -> None:

@@ -194,23 +194,28 @@ def test_the_next_reconciler_run_reads_the_dead_letters_for_which_the_previous_r
     assert sweep(system)["dead_lettered"] == [request_id]
 
 
+def sweep_of_slow_sqs(system: World, seconds: float, *, dry_run: bool = False) -> Report:
+    """Sweep while each call that receives dead letters takes so many seconds. A sweep has 50 seconds."""
+    began = system.now
+
+    def slow(call: str) -> None:
+        system.traveller.shift(seconds * (call == "sqs.ReceiveMessage"))
+
+    def left() -> int:
+        return 50_000 - int((system.now - began).total_seconds() * 1_000)
+
+    system.injector.outage = slow
+    report: Report = system.invoke(lambda: reconciler.check_requests(Sweep(), left, dry_run=dry_run))
+    return report
+
+
 def test_reading_dead_letters_for_longer_than_their_visibility_timeout_counts_as_incomplete(system: World) -> None:
     """After the timeout SQS hands out the dead letters that were read first again, before the unread ones."""
     old_letters(system, 60)
     published(system, Topic.SALES, "new")
     system.lose_to_subscription_dlq(Channel.SLACK)
     system.advance(1_000)
-    began = system.now
-
-    def slow(call: str) -> None:
-        system.traveller.shift(6.5 * (call == "sqs.ReceiveMessage"))
-
-    def left() -> int:
-        return 50_000 - int((system.now - began).total_seconds() * 1_000)
-
-    system.injector.outage = slow
-    found = system.invoke(lambda: reconciler.check_requests(Sweep(), left, dry_run=True))
-    assert found.lost == []
+    assert sweep_of_slow_sqs(system, 6.5, dry_run=True).lost == []
 
 
 @pytest.mark.parametrize("ends", ["delivered", "failed", "redriven in vain", "its callback redriven in vain"])
