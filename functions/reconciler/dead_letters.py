@@ -48,7 +48,7 @@ def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
 
 
 def _has_late_callback(run: Run, record: Record) -> bool:
-    """Whether the message of a callback is lost or in a dead-letter queue, unless it is only late."""
+    """Whether a callback is so late that its message may be lost, or in a dead-letter queue."""
     return any(each.kind is Kind.CALLBACK and run.is_overdue(record, each) for each in record.awaited)
 
 

@@ -25,12 +25,14 @@ def identities(number: int) -> Iterator[int]:
     return (each.result() for each in tasks)
 
 
-def test_a_later_block_uses_the_threads_of_an_earlier_one() -> None:
+def test_a_later_executor_uses_the_threads_of_an_earlier_one() -> None:
     assert set(identities(LIMIT)) == set(identities(LIMIT))
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
-def test_a_block_ends_after_its_tasks_although_one_raised_an_error_or_the_block_did(error: type[BaseException]) -> None:
+def test_the_executor_waits_for_its_tasks_although_a_task_or_its_with_block_raises_an_error(
+    error: type[BaseException],
+) -> None:
     """Lambda would freeze a task that is still running after the end of its invocation."""
     release, running = threading.Event(), threading.Event()
     done = list[int]()
