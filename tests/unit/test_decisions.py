@@ -26,7 +26,7 @@ def test_a_rate_limit_of_an_hour_does_not_use_up_the_receives_of_sqs(
         receives += 1
         decision = decide(
             RateLimited("ratelimited"),
-            Claim(1, (), alone=False),
+            Claim(1, ()),
             policy,
             waited=waited,
             receives=receives,

@@ -50,7 +50,7 @@ def test_a_postponed_attempt_does_not_count_towards_the_attempt_limit() -> None:
     delivery = record.deliveries[0]
     assert (delivery.due_at, delivery.waiting_for, delivery.attempts) == (30, "ratelimited", ())
     record, answer = claimed(record, "b", now=1)
-    assert answer == Claim(number=1, doubts=(), alone=False)
+    assert answer == Claim(number=1, doubts=())
     assert (record.deliveries[0].due_at, record.status) == (None, Status.SENDING)
 
 
@@ -75,10 +75,10 @@ def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_post
 def test_a_delivery_whose_digest_slack_refused_is_sent_alone_until_it_is_delivered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     record = put_off(record, SLACK, "a", "refused_together", now=0, due=30, alone=True)
-    record, answer = claimed(record, "b", now=1)
-    assert answer.alone
-    record, answer = claimed(put_off(record, SLACK, "b", "ratelimited", now=1, due=30), "c", now=2)
-    assert answer.alone
+    record, _ = claimed(record, "b", now=1)
+    assert record.deliveries[0].alone
+    record, _ = claimed(put_off(record, SLACK, "b", "ratelimited", now=1, due=30), "c", now=2)
+    assert record.deliveries[0].alone
     assert not sent(record, SLACK, "c", "1.1", now=3).deliveries[0].alone
 
 
@@ -105,7 +105,7 @@ def test_an_attempt_that_certainly_failed_allows_the_next_attempt_immediately() 
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "down", now=5, in_doubt=False, due=6, settles=35)
     _, answer = claimed(record, "b", now=5)
-    assert answer == Claim(number=2, doubts=(), alone=False)
+    assert answer == Claim(number=2, doubts=())
 
 
 def test_a_redrive_has_the_full_number_of_attempts() -> None:
@@ -118,7 +118,7 @@ def test_a_redrive_has_the_full_number_of_attempts() -> None:
 def test_an_attempt_after_the_last_allowed_attempt_crashed_only_records_the_failure() -> None:
     record, _ = claimed(accepted(), "a", now=0, limit=1)
     record, answer = claimed(record, "b", now=10, limit=1)
-    assert answer == Claim(number=1, doubts=(), alone=False, exhausted=True)
+    assert answer == Claim(number=1, doubts=(), exhausted=True)
     record = gave_up(record, SLACK, "b", "attempts_exhausted", now=11, in_doubt=False, settles=41)
     delivery = record.delivery(SLACK)
     assert delivery
@@ -410,7 +410,7 @@ def test_a_finished_attempt_stays_unchanged_if_the_attempt_limit_is_lowered() ->
     record, _ = claimed(accepted(), "a", now=0)
     record = retry_later(record, SLACK, "a", "down", now=1, in_doubt=False, due=2, settles=31)
     after, answer = claimed(record, "b", now=2, limit=1)
-    assert answer == Claim(number=2, doubts=(), alone=False)
+    assert answer == Claim(number=2, doubts=())
     assert after.deliveries[0].attempts[0] == record.deliveries[0].attempts[0]
 
 

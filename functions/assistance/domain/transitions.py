@@ -51,7 +51,6 @@ class Claim:
 
     number: int  # the attempt's number in the present budget of attempts, counted from 1
     doubts: tuple[Attempt, ...]  # the earlier attempts whose messages may have arrived: first search for them
-    alone: bool  # True if the request must go in a message of its own
     exhausted: bool = False  # True if the last attempt of the budget died: the holder must give up without another
 
 
@@ -303,7 +302,7 @@ def _claimed(record: Record, delivery: Delivery, now: int) -> Claim:
     others = (each for each in record.deliveries if {each.kind, delivery.kind} == {Kind.FALLBACK, Kind.ESCALATION})
     doubts = (*(doubt for other in others for doubt in _ended_by(other, now).doubts), *before.doubts)
     # The last attempt is in doubt only if `claim` has marked it as one that died, which this claim only gives up.
-    return Claim(delivery.attempts_used, doubts, delivery.alone, exhausted=delivery.attempts[-1].in_doubt)
+    return Claim(delivery.attempts_used, doubts, exhausted=delivery.attempts[-1].in_doubt)
 
 
 def _over(delivery: Delivery, outcome: Outcome, code: str, *, now: int, in_doubt: bool, settles: int) -> Delivery:
