@@ -219,8 +219,10 @@ def _broken_by_publication(record: Record, delivery: Delivery, core: Memory) -> 
     comes = delivery.final is None and not delivery.is_under_way and answer is not core.Refused.NOT_NEEDED
     for due in (None, NOW - 1, NOW + 1):
         before = _with(record, replace(delivery, due_at=due))
-        after = core.queued(before, (name,), now=NOW)
-        if _delivery(after, name).due_at != (max(NOW, due or 0) if comes else due):
+        after, known = core.queued(before, (name,), now=NOW), core.first_published(before, at=NOW)
+        is_first = delivery.kind is Kind.OWN and not delivery.attempts and due is None
+        expected_at = (max(NOW, due or 0) if comes else due, NOW if is_first else due)
+        if (_delivery(after, name).due_at, _delivery(known, name).due_at) != expected_at:
             return f"an attempt of {name} is due at the wrong time after its message was published"
         if (after is before) is not (not comes or due == NOW + 1):
             return f"the publication of {name} is recorded without need, or not at all"

@@ -11,6 +11,7 @@ from assistance.domain.transitions import (
     confirmed,
     dead_lettered,
     first,
+    first_published,
     gave_up,
     publish,
     published,
@@ -626,6 +627,17 @@ def test_a_request_published_late_is_expected_from_the_time_of_the_publication()
     assert queued(record, SLACK, now=9_000) is record
     record = sent(record, SLACK, "a", "1.1", now=1)
     assert queued(record, SLACK, now=9_000) is record
+
+
+def test_the_time_of_the_first_publication_changes_no_attempt_that_has_another_time() -> None:
+    record = first_published(accepted(), at=9_000)
+    assert [(each.name, each.due_at) for each in record.deliveries] == [(SLACK, 9_000)]
+    assert first_published(record, at=8_000) is record
+    record, _ = claimed(accepted(), "a", now=0)
+    assert first_published(record, at=9_000) is record
+    record = replace(record, deliveries=(), outbox=())
+    record = resend(record, "resend-1", SLACK, now=0) or record
+    assert first_published(record, at=9_000) is record
 
 
 def test_a_resend_is_refused_until_a_redriven_message_has_had_time_to_be_processed() -> None:

@@ -13,7 +13,7 @@ function twice has the same effect as once, because the SDK repeats a write if t
     confirmed                 SES reports that the recipient's mail server took a mail
     resend                    an operator sends the request once more
     publish, published        a delivery enters the outbox, and leaves it when SNS has accepted its message
-    queued                    the reconciler has published the request late
+    queued, first_published   messages have reached their queues, so their attempts are due from then on
     watch                     a delivery is still to be made, so the reconciler checks the request until all are made
 
 `takes.py` has the events of a delivered request: take, release, escalate and erase.
@@ -252,6 +252,16 @@ def queued(record: Record, names: Collection[str], *, now: int) -> Record:
         for each in record.deliveries
     )
     return record if deliveries == record.deliveries else replace(record, deliveries=deliveries)
+
+
+def first_published(record: Record, *, at: int) -> Record:
+    """Record that the request itself was published at the time `at`: attempts without another time are due since then.
+
+    The stored record may lack this time: a consumer may have computed it from a message, or a publisher has died. Then
+    the first attempts would be due since the request's acceptance, and the request could seem to be lost.
+    """
+    untried = {each.name for each in record.deliveries if each.kind is Kind.OWN and not (each.attempts or each.due_at)}
+    return queued(record, untried, now=at) if untried else record
 
 
 def watch(record: Record) -> Record:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from assistance.domain import transitions
-from assistance.domain.record import Kind, Record
+from assistance.domain.record import Record
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
 from assistance.history import RequestRecord, published_at
 from assistance.models import AssistanceRequest, StoredRoute
@@ -142,7 +142,9 @@ class Requests:
         request = request_of(item)
         stored = _stored(item, items, fresh_of(item, request, accepted))
         if accepted.published_at:
-            stored = _published(stored, ms_of(accepted.published_at))
+            record = transitions.first_published(stored.record, at=ms_of(accepted.published_at))
+            behind = stored.behind or (bool(stored.item) and record is not stored.record)
+            stored = replace(stored, record=record, behind=behind)
         return request, accepted, stored
 
     def change(
@@ -225,20 +227,6 @@ def _stored(request_item: Item, items: list[Item], new: Record) -> Stored:
     record = legacy.record_of(request_item, items, stored.record)
     behind = found is not None and record is not stored.record
     return replace(stored, record=record, version_1={str(item[schema.SORT_KEY]): item for item in items}, behind=behind)
-
-
-def _published(stored: Stored, at: int) -> Stored:
-    """The record of a request that was published at the time `at`: its first attempts are due since then, or later.
-
-    The table's record may lack this time: a consumer may have computed it from a message, or a publisher has died. Then
-    the first attempts would be due since the request's acceptance, and the request could seem to be lost.
-    """
-    deliveries = stored.record.deliveries
-    untried = {each.name for each in deliveries if each.kind is Kind.OWN and not (each.attempts or each.due_at)}
-    record = transitions.queued(stored.record, untried, now=at) if untried else stored.record
-    if record is stored.record:
-        return stored
-    return replace(stored, record=record, behind=stored.behind or bool(stored.item))
 
 
 def _is_ours(items: list[Item]) -> bool:
