@@ -111,8 +111,9 @@ def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_
     expect(rows).to_have_count(14)
     page.get_by_label("Channel", exact=True).and_(page.locator("select")).select_option("email")
     expect(rows).to_have_count(0)
+    # If other tests have sent hundreds of requests to this stack, one search does not reach the oldest.
     expect(page.locator("#no-requests")).to_have_text(
-        "No request matches: remove a filter, or shorten the search text."
+        re.compile("^No request matches(: remove a filter, or shorten the search text| so far.*)[.]$")
     )
     page.get_by_role("searchbox").fill(ids[3])
     expect(rows).to_have_count(1)
