@@ -207,6 +207,12 @@ class MemoryTable:
         last = {"LastEvaluatedKey": {name: page[-1][name] for name in keys}} if len(found) > most else {}
         return {"Items": page, "Count": len(page), **last}
 
+    def scan(self, call: Values) -> dict[str, Any]:
+        """Scan, which only counts: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html."""
+        hash_key, range_key, _ = INDEXES[call["IndexName"]]
+        listed = sum({hash_key, range_key} <= item.keys() for item in self.items())
+        return {"COUNT": {"Count": min(listed, call["Limit"])}}[call["Select"]]
+
     def _item(self, key: Key) -> Item:
         return self._items.get(key[0], {}).get(key[1], {})
 
@@ -236,7 +242,8 @@ def table(memory: MemoryTable) -> Any:  # noqa: ANN401
         return lambda **call: answer(call)
 
     exceptions = SimpleNamespace(ConditionalCheckFailedException=ConditionalCheckFailedException)
-    client = SimpleNamespace(exceptions=exceptions, batch_get_item=operation(memory.batch_get_item))
+    others = {name: operation(getattr(memory, name)) for name in ("batch_get_item", "scan")}
+    client = SimpleNamespace(exceptions=exceptions, **others)
     named = ("put_item", "get_item", "update_item", "delete_item", "query")
     bound = {name: operation(getattr(memory, name)) for name in named}
     return SimpleNamespace(name=memory.name, meta=SimpleNamespace(client=client), **bound)

@@ -14,7 +14,7 @@ from moto import mock_aws
 from assistance.errors import Unreadable
 from assistance.platform import aws
 from assistance.store.items import key_of, plain
-from assistance.store.schema import INDEX_SHARDS, LEDGER
+from assistance.store.schema import INDEX_SHARDS, LEDGER, OUTBOX_INDEX
 from assistance.store.table import BATCH, LEDGER_KEY, Items
 from reconciler.lease import LEASE_KEY, lease
 from tests.integration.resources import create_table
@@ -185,6 +185,17 @@ def test_the_outbox_index_lists_keys_in_pages_with_the_oldest_first(items: Items
     assert list(items.unpublished("2026-03-05")) == [
         item(f"pk{number}", "REQUEST", outbox=0, created_at=f"2026-03-0{number}") for number in (1, 2, 3, 4)
     ]
+
+
+@pytest.mark.parametrize(("limit", "counted"), [(1, 1), (2, 2), (3, 2)])
+def test_a_scan_counts_the_entries_of_the_outbox_index_up_to_its_limit(
+    stored: Stored, limit: int, counted: int
+) -> None:
+    stored.items.add(item("published", "REQUEST", created_at="2026-03-01"))
+    for number in range(2):
+        stored.items.add(outboxed(f"pk{number}", "2026-03-01"))
+    scan = stored.table.meta.client.scan
+    assert scan(TableName="table", IndexName=OUTBOX_INDEX, Select="COUNT", Limit=limit)["Count"] == counted
 
 
 def test_the_index_of_accepted_requests_lists_those_of_a_period_with_their_topics(items: Items) -> None:
