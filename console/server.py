@@ -7,6 +7,7 @@ browsers would send a cookie to every port of this machine: https://www.rfc-edit
 
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -190,8 +191,10 @@ def _plain(value: object) -> object:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing if a browser closes its connection."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Print an unforeseen error, but nothing if a browser closes its connection."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager

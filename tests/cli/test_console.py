@@ -10,6 +10,7 @@ import pytest
 from assistance.routing import Channel
 from cli import console, stack
 from cli.stack import Stack
+from console.reader import Reader
 from console.server import serving
 from local import http
 from local.wait import until
@@ -114,6 +115,19 @@ def test_the_console_shows_the_cost_of_its_aws_calls_and_loads_no_request_list_f
     assert alone["page"] is None
     assert 0 < first["cost"]["calls"] < alone["cost"]["calls"]
     assert 0 < first["cost"]["dollars"] < alone["cost"]["dollars"] < 0.001
+
+
+def test_the_console_prints_an_error_that_it_does_not_foresee(
+    opened: Callable[..., Call], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    call = opened()
+    monkeypatch.setattr(Reader, "state", fail)
+    with pytest.raises(http.NoAnswer):
+        call("state")
+    assert "ZeroDivisionError" in until("the error is printed", 20, lambda: capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Console": "guessed"}, {"Origin": "http://evil.example"}])
