@@ -55,7 +55,7 @@ def serve(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
 
 
 def forget() -> None:
-    tls._context.cache_clear()  # noqa: SLF001
+    tls.context.cache_clear()
     aws._session.cache_clear()  # noqa: SLF001
 
 

@@ -54,14 +54,16 @@ _making = threading.RLock()
 def _session() -> Session:
     session = get_session()
     session.register_component("response_parser_factory", Parsers())
-    if not (session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")):
-        # If the environment names a file of CA certificates, keep botocore's own connections, which read that file.
-        session.register("creating-client-class", tls.share)
     return session
 
 
 def _client(service: str, config: Config | None = None) -> Any:  # noqa: ANN401
-    return _session().create_client(service, config=config or QUICK)
+    session = _session()
+    client = session.create_client(service, config=config or QUICK)
+    if not (session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")):
+        # If the environment names a file of CA certificates, keep botocore's own connections, which read that file.
+        tls.share(client)
+    return client
 
 
 class _WhenUsed:

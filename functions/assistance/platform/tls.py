@@ -3,23 +3,15 @@
 import socket
 import ssl
 from functools import cache
-from threading import Lock
 from typing import Any, cast
 
 from botocore.httpsession import DEFAULT_CA_BUNDLE, URLLib3Session
 from botocore.utils import get_environ_proxies
 
-_reading = Lock()
-
-
-def context() -> ssl.SSLContext:
-    """The TLS context that all connections share. It checks certificates and host names."""
-    with _reading:
-        return _context()
-
 
 @cache
-def _context() -> ssl.SSLContext:
+def context() -> ssl.SSLContext:
+    """The TLS context that all connections share. It checks certificates and host names."""
     made = ssl.create_default_context()
     if not made.cert_store_stats()["x509_ca"]:
         # This Python finds no CA certificates, as some installations on laptops do.
@@ -37,22 +29,14 @@ class _Session(URLLib3Session):
         conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None
 
 
-class _UsesSharedContext:
-    """A base class that botocore adds to every client: gives the client's connections the shared TLS context."""
-
-    def __init__(self, **parts: Any) -> None:  # noqa: ANN401
-        super().__init__(**parts)
-        config, endpoint = parts["client_config"], parts["endpoint"]
-        endpoint.http_session = _Session(
-            # The type stubs allow only one number, but botocore also takes a pair: for connecting, and for reading.
-            timeout=cast(int, (config.connect_timeout, config.read_timeout)),
-            max_pool_connections=config.max_pool_connections,
-            proxies=get_environ_proxies(endpoint.host),
-            # As botocore sets them. Without `TCP_NODELAY` a call's body waits 40 ms for the server's acknowledgement.
-            socket_options=cast(Any, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]),
-        )
-
-
-def share(**event: Any) -> None:  # noqa: ANN401
-    """Make new clients use the shared context. Handles botocore's event `creating-client-class`."""
-    event["base_classes"].insert(0, _UsesSharedContext)
+def share(client: Any) -> None:  # noqa: ANN401
+    """Make the connections of a client of AWS use the shared context."""
+    config, endpoint = client.meta.config, client._endpoint  # noqa: SLF001
+    endpoint.http_session = _Session(
+        # The type stubs allow only one number, but botocore also takes a pair: for connecting, and for reading.
+        timeout=cast(int, (config.connect_timeout, config.read_timeout)),
+        max_pool_connections=config.max_pool_connections,
+        proxies=get_environ_proxies(endpoint.host),
+        # As botocore sets them. Without `TCP_NODELAY` a call's body waits 40 ms for the server's acknowledgement.
+        socket_options=cast(Any, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]),
+    )
