@@ -11,20 +11,12 @@ from assistance.failures import Kind, Table, by_code, failure, retry_after
 from assistance.platform.clock import utc_now
 
 TOO_LONG: Final = "msg_blocks_too_long"
-CONTENT_ERRORS: Final = frozenset(
-    {
-        "invalid_arguments",
-        "invalid_blocks",
-        "invalid_blocks_format",
-        "invalid_metadata_format",
-        "invalid_metadata_schema",
-        "metadata_too_large",
-        TOO_LONG,
-        "msg_too_long",
-        "slack_connect_canvas_sharing_blocked",
-        "slack_connect_file_link_sharing_blocked",
-        "slack_connect_lists_sharing_blocked",
-    }
+CONTENT_ERRORS: Final = by_code(
+    permanent="""
+        invalid_arguments invalid_blocks invalid_blocks_format invalid_metadata_format invalid_metadata_schema
+        metadata_too_large msg_blocks_too_long msg_too_long slack_connect_canvas_sharing_blocked
+        slack_connect_file_link_sharing_blocked slack_connect_lists_sharing_blocked
+    """
 )
 """Slack refused the message because of its content. If the message shows several requests, one of them or their number
 may be the cause."""
@@ -42,22 +34,20 @@ _COMMON: Final = by_code(
     in_doubt="fatal_error internal_error",
     rate_limited="ratelimited",
 )
-POST_MESSAGE: Final = _COMMON | by_code(
+_POSTING: Final = by_code(
     permanent="""
         as_user_not_supported attachment_payload_limit_exceeded cannot_reply_to_message channel_not_found
         draft_already_deleted draft_already_sent draft_has_conflict draft_not_found duplicate_channel_not_found
-        duplicate_message_not_found invalid_blocks invalid_blocks_format invalid_metadata_format
-        invalid_metadata_schema is_archived markdown_text_conflict messages_tab_disabled
-        metadata_must_be_sent_from_app metadata_too_large missing_file_data msg_blocks_too_long msg_too_long
-        no_text not_in_channel restricted_action restricted_action_non_threadable_channel
-        restricted_action_read_only_channel restricted_action_thread_locked
-        restricted_action_thread_only_channel slack_connect_canvas_sharing_blocked
-        slack_connect_file_link_sharing_blocked slack_connect_lists_sharing_blocked team_not_found
+        duplicate_message_not_found is_archived markdown_text_conflict messages_tab_disabled
+        metadata_must_be_sent_from_app missing_file_data no_text not_in_channel restricted_action
+        restricted_action_non_threadable_channel restricted_action_read_only_channel
+        restricted_action_thread_locked restricted_action_thread_only_channel team_not_found
         too_many_attachments too_many_contact_cards
     """,
     transient="message_limit_exceeded",
     rate_limited="rate_limited",
 )
+POST_MESSAGE: Final = _COMMON | CONTENT_ERRORS | _POSTING
 HISTORY: Final = _COMMON | by_code(
     permanent="""
         channel_is_limited_access channel_not_found invalid_metadata_filter_keys invalid_ts_latest
