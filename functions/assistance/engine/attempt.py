@@ -92,7 +92,7 @@ class Attempt(BasePersistenceLayer):
         # so a conditional write of the record would not notice that.
         if self.again or message.delivery or self._now() - new.created_at > _LATE_MS:
             return requests.read(message.request.id)
-        return Stored(new, new, {})
+        return Stored(new, {})
 
     def _claimed(self, before: Record) -> tuple[Record, Claim | Refused]:
         record = before

@@ -9,9 +9,9 @@ from assistance.models import AssistanceRequest, Message, StoredRoute
 from assistance.platform import tracing
 from assistance.platform.clock import timestamp_of
 from assistance.routing import CALLBACK, DESTINATIONS
-from assistance.store import legacy
+from assistance.store import codec, legacy
 from assistance.store.items import Accepted, Item, checked, key_of, readable, request_of
-from assistance.store.requests import Stored, stored_in
+from assistance.store.requests import Stored
 from assistance.store.schema import CHANNELS, FALLBACK_CHANNEL, PARTITION_KEY, RECORD, REQUEST, SORT_KEY, TRACE
 
 
@@ -42,7 +42,7 @@ def outboxed(item: Item, request_item: Callable[[str], Item | None]) -> Outboxed
     if key[SORT_KEY] == REQUEST:
         return Outboxed(key, (_request(item),))
     if key[SORT_KEY] == RECORD:
-        stored = stored_in(item)
+        stored = Stored(codec.record_of(item), item)
         said = request_item(key[PARTITION_KEY])
         # If the request has expired, its messages are not published.
         entries = stored.record.outbox if said else ()

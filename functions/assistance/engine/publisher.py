@@ -15,8 +15,9 @@ from assistance.platform.clock import epoch_ms, timestamp, utc_now
 from assistance.platform.kept_threads import KeptThreads
 from assistance.platform.metrics import Metric, Tally
 from assistance.platform.observability import logger
+from assistance.store import codec
 from assistance.store.items import Item
-from assistance.store.requests import RequestGone, Requests, record_key, request_key, stored_in
+from assistance.store.requests import RequestGone, Requests, Stored, record_key, request_key
 from assistance.store.schema import PARTITION_KEY
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Publisher:
                 return
             self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
             if request_id in records:
-                known = stored_in(record) if (record := records[request_id]) else None
+                known = Stored(codec.record_of(record), record) if (record := records[request_id]) else None
                 event = partial(_published_late, names=done[0].channels, now=epoch_ms(now))
                 self.requests.update(request_id, event, known)
         except (TableUnavailable, Unreadable, RequestGone) as error:

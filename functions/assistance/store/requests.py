@@ -39,7 +39,6 @@ class Stored:
     """A record, and the item from which it was read: {} if the table has no item for the record yet."""
 
     record: Record
-    fresh: Record  # the record before the first attempt, computed from the request
     item: Item
     version_1: Mapping[str, Item] | None = None  # the items by sort key, if version 1 has accepted or delivered it
     behind: bool = False  # True if the record holds more than `item`: what version 1 did, or the time of publication
@@ -168,8 +167,8 @@ class Requests:
                 if stored.version_1 is not None:
                     for each in mirror.items_of(request_id, stored.record, record, stored.version_1):
                         self.items.put(each)
-                return Stored(record, stored.fresh, item, stored.version_1), answer
-            stored = replace(_in_item(found, stored.fresh), version_1=stored.version_1)
+                return Stored(record, item, stored.version_1), answer
+            stored = replace(_in_item(found, stored.record), version_1=stored.version_1)
         raise TableUnavailable("conflict")
 
     def update(self, request_id: str, event: Callable[[Record], Record], known: Stored | None = None) -> Stored:
@@ -237,15 +236,9 @@ def _is_ours(items: list[Item]) -> bool:
 def _in_item(item: Item, new: Record) -> Stored:
     """The item's record; `new` if the item is {} or an earlier request's. Raises `RequestGone` if a later request's."""
     if not item:
-        return Stored(new, new, {})
+        return Stored(replace(new, version=0), {})
     existing = codec.record_of(item)
     record = transitions.same_request(existing, new)
     if record is None:
         raise RequestGone
-    return Stored(record, new, item if record is existing else {})
-
-
-def stored_in(item: Item) -> Stored:
-    """The record in a record item, for a caller that has not read the request's own item. Raises `Unreadable`."""
-    record = codec.record_of(item)
-    return Stored(record, replace(record, deliveries=(), outbox=(), version=0), item)
+    return Stored(record, item if record is existing else {})
