@@ -12,6 +12,7 @@ from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.platform.observability import logger
+from assistance.store.schema import Due
 from reconciler.run import Location, Open, Run, measure
 
 TIME_TO_REPORT_MS: Final = 2_000
@@ -33,7 +34,7 @@ def watched(run: Run) -> Iterator[Open]:
     come only the ones whose callback is due.
     """
     items = run.requests.items
-    for found in run.records(chain(items.due(), items.late_callbacks(run.now()))):
+    for found in run.records(chain(items.due(Due.OPEN), items.due(Due.CALLBACK, run.now()))):
         if run.remaining_ms() < TIME_FOR_THE_REST_MS:
             run.report.complete = False
             if found.record.unfinished:

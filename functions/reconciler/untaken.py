@@ -11,6 +11,7 @@ from typing import Final
 from assistance.domain import takes
 from assistance.domain.record import Record
 from assistance.platform.observability import logger
+from assistance.store.schema import Due
 from reconciler.run import Open, Run, measure
 
 TIME_TO_REPORT_MS: Final = 4_000
@@ -19,7 +20,7 @@ TIME_TO_REPORT_MS: Final = 4_000
 def escalate(run: Run, waiting: Iterable[Open]) -> None:
     """Escalate the requests in `waiting` and in the table's index that nobody has taken in time, while time is left."""
     now, seen = run.now(), set[str]()
-    for found in (*waiting, *run.records(run.requests.items.undecided(now))):
+    for found in (*waiting, *run.records(run.requests.items.due(Due.TO_TAKE, now))):
         if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:
             continue
         seen.add(found.id)

@@ -22,7 +22,7 @@ from assistance.platform.clock import epoch_ms
 from assistance.routing import Topic
 from assistance.store import codec
 from assistance.store.requests import RequestGone, Requests, fresh, request_key
-from assistance.store.schema import DUE_AT, DUE_SHARD, INDEX_SHARDS, OUTBOX_SHARD, shard
+from assistance.store.schema import DUE_AT, DUE_SHARD, INDEX_SHARDS, OUTBOX_SHARD, Due, shard
 from assistance.store.table import Items
 from tests.integration.cloud import cloud
 from tests.records import ROUTE, item_of
@@ -424,7 +424,7 @@ def test_the_outbox_lists_entries_older_than_a_time_in_order_across_all_shards_a
         lambda requests: requests.items.mark_published(request_key("id"), ["slack"], AT),
         lambda requests: list(requests.items.unpublished(AT)),
         lambda requests: list(requests.items.accepted(CREATED, AT)),
-        lambda requests: list(requests.items.due()),
+        lambda requests: list(requests.items.due(Due.OPEN)),
         lambda requests: requests.items.put(request_key("id")),
         lambda requests: requests.items.store_progress_for_version_1(AT, AT),
         lambda requests: requests.items.of("id"),

@@ -145,27 +145,17 @@ class Items:
         order |= {"Limit": page} if newest_first and page else {}
         return self._listed(schema.LEDGER_INDEX, condition, values, **order)
 
-    def due(self) -> Iterator[Item]:
-        """Yield the records of unfinished requests that the reconciler watches, from an index that may be outdated.
+    def due(self, waits_for: Due, until: int | None = None) -> Iterator[Item]:
+        """Yield the records of watched requests that wait for that, from an index that may be outdated.
 
-        The requests that must be checked first come first.
+        The requests that must be checked first come first. `until`: only those due by then (milliseconds since 1970).
         """
-        condition, numbers = f"{schema.DUE_SHARD} = :shard", schema.due_shards(Due.OPEN)
-        shards = [self._shard(schema.DUE_INDEX, condition, {":shard": number}) for number in numbers]
+        condition, values = f"{schema.DUE_SHARD} = :shard", dict[str, int]()
+        if until is not None:
+            condition, values = f"{condition} AND {schema.DUE_AT} <= :until", {":until": until}
+        numbers = schema.due_shards(waits_for)
+        shards = [self._shard(schema.DUE_INDEX, condition, {":shard": number, **values}) for number in numbers]
         return heapq.merge(*shards, key=lambda item: int(item[schema.DUE_AT]))
-
-    def undecided(self, until: int) -> Iterator[Item]:
-        """Yield the records of delivered requests whose time to be taken ended by `until` (milliseconds since 1970)."""
-        return self._due_by(Due.TO_TAKE, until)
-
-    def late_callbacks(self, until: int) -> Iterator[Item]:
-        """Yield the records that wait only for a callback, which was due by `until` (milliseconds since 1970)."""
-        return self._due_by(Due.CALLBACK, until)
-
-    def _due_by(self, waits_for: Due, until: int) -> Iterator[Item]:
-        for number in schema.due_shards(waits_for):
-            condition = f"{schema.DUE_SHARD} = :shard AND {schema.DUE_AT} <= :until"
-            yield from self._shard(schema.DUE_INDEX, condition, {":shard": number, ":until": until})
 
     def _listed(self, index: str, condition: str, values: dict[str, str], **order: Any) -> Iterator[Item]:  # noqa: ANN401
         """Yield the items of all shards of an index in the order of their times. `order`: as for `_shard`."""
