@@ -123,7 +123,6 @@ def test_an_empty_dead_letter_queue_is_read_with_one_receive_call() -> None:
 )
 def test_a_dead_letter_contains_the_reason_of_the_failure_and_the_request(reasons: dict[str, str], reason: str) -> None:
     expected = DeadLetter(
-        queue_url="dlq",
         message_id="message-0",
         receipt_handle="handle-0",
         body=BODY,

@@ -42,7 +42,6 @@ _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 class DeadLetter:
     """One message that was read in a dead-letter queue. No other reader receives it before `held_until`."""
 
-    queue_url: str
     message_id: str
     receipt_handle: str
     body: str
@@ -112,7 +111,7 @@ def reading(sqs: SQSClient, queue_url: str, *, limit: int = 1_000, bodies: bool 
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
         ).get("Messages", [])
-        found = [_letter(queue_url, message, held_until, bodies=bodies) for message in messages]
+        found = [_letter(message, held_until, bodies=bodies) for message in messages]
         letters.update((letter.message_id, letter) for letter in found)
         return len(messages) == _RECEIVE
 
@@ -140,13 +139,12 @@ def _release(sqs: SQSClient, queue_url: str, handles: list[str]) -> None:
     )
 
 
-def _letter(queue_url: str, message: "MessageTypeDef", held_until: datetime, *, bodies: bool) -> DeadLetter:
+def _letter(message: "MessageTypeDef", held_until: datetime, *, bodies: bool) -> DeadLetter:
     attributes = message.get("MessageAttributes", {})
     # Consumers set `error_code`, and SNS sets `ErrorCode`:
     # https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     reasons = (attributes[name].get("StringValue", "") for name in ("error_code", "ErrorCode") if name in attributes)
     return DeadLetter(
-        queue_url=queue_url,
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"] if bodies else "",
