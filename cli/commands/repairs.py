@@ -12,7 +12,7 @@ from assistance.errors import Unreadable
 from assistance.platform.clock import timestamp_of
 from assistance.platform.secret import MAX_AGE_SECONDS
 from assistance.routing import Channel
-from assistance.store.schema import LEDGER, PROGRESS, REQUEST, SORT_KEY
+from assistance.store.schema import LEDGER, PARTITION_KEY, PROGRESS, REQUEST, SORT_KEY
 from cli import failed_events as failures_
 from cli import hints, render
 from cli import secrets as secrets_
@@ -252,7 +252,8 @@ def delete(
         )
     confirm(f"Delete {', '.join(found)} of {key} in {stack.title} for good?", yes=yes)
     render.audit("delete items", key=key, items=", ".join(found), operator=stack.operator_or_unknown())
-    requests.items.delete(key, found)
+    for sort_key in found:
+        requests.items.table.delete_item(Key={PARTITION_KEY: key, SORT_KEY: sort_key})
     if json:
         render.print_json({"deleted": found})
     else:

@@ -117,12 +117,6 @@ class Items:
         with _unavailable_on_aws_errors(), suppress(self.table.meta.client.exceptions.ConditionalCheckFailedException):
             self.table.update_item(**call)
 
-    def delete(self, partition_key: str, sort_keys: Sequence[str]) -> None:
-        """Delete the items with these keys."""
-        with _unavailable_on_aws_errors():
-            for sort_key in sort_keys:
-                self.table.delete_item(Key={schema.PARTITION_KEY: partition_key, schema.SORT_KEY: sort_key})
-
     def unpublished(self, before: str) -> Iterator[Item]:
         """Yield the keys of outbox items whose requests were created before that time, oldest first."""
         condition = f"{schema.OUTBOX_SHARD} = :shard AND {schema.CREATED_AT} < :before"
