@@ -29,18 +29,14 @@ def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
         wanted.add(CALLBACK)
     # While a bot is down, thousands of its callbacks become dead letters. So read those last.
     for channel in sorted(wanted & run.queues.keys(), key=lambda each: each == CALLBACK):
-        letters, complete = _letters(run, channel)
-        run.letters[channel] = len(letters)
-        if not complete:
-            run.unread.add(channel)
-        for letter in letters:
+        for letter in _letters(run, channel):
             found = waiting.get(letter.request_id or "")
             if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
                 # The request is finished, or the dead letter belongs to an earlier request with the same id.
                 continue
             if run.remaining_ms() < TIME_TO_LOCATE_MS:
                 # The next sweep continues with the requests that are still unfinished.
-                run.unread.add(channel)
+                run.letters.pop(channel, None)
                 run.report.complete = False
                 break
             for name in _deliveries_of(found.record, channel, letter):
@@ -61,8 +57,8 @@ def _failed(run: Run, found: Open, name: str, letter: DeadLetter) -> Open:
     return Open(found.id, record)
 
 
-def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
-    """The channel's dead letters, and whether these are all of them."""
+def _letters(run: Run, channel: str) -> list[DeadLetter]:
+    """The channel's dead letters. If these are all of them, their number is kept in `run.letters`."""
     found, complete = list[DeadLetter](), True
     for url in run.queues[channel].dlqs:
         try:
@@ -80,7 +76,9 @@ def _letters(run: Run, channel: str) -> tuple[list[DeadLetter], bool]:
         except AWS_ERRORS as error:
             complete = False
             logger.warning("a dead-letter queue can't be read", channel=channel, error_code=error_code(error))
-    return found, complete
+    if complete:
+        run.letters[channel] = len(found)
+    return found
 
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:

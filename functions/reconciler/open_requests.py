@@ -146,15 +146,13 @@ def _is_in_no_queue(run: Run, record: Record, delivery: Delivery) -> bool:
 
 def _is_empty(run: Run, channel: str) -> bool:
     """Whether the channel's queue is empty, and this sweep has read all of the channel's dead letters."""
-    if channel in run.unread:
-        return False
     queues = run.queues.get(channel)
     if queues is None:
         # Nobody would receive the message. The request stays unfinished, and its age raises an alarm.
         logger.error("a channel that requests wait for is not deployed", channel=channel)
         return False
     try:
-        if dead_letters.depth(run.sqs, queues.queue).total:
+        if channel not in run.letters or dead_letters.depth(run.sqs, queues.queue).total:
             return False
         # SQS may have moved a message there after this sweep read them, or another reader may have held some.
         there = sum(dead_letters.depth(run.sqs, url).total for url in queues.dlqs)

@@ -83,8 +83,7 @@ class Run:
     unpublished: set[str] = field(default_factory=set)  # the ids of the requests whose messages are in the outbox
     clock: Clock = utc_now
     report: Report = field(default_factory=Report)
-    unread: set[str] = field(default_factory=set)  # channels with unread dead letters: no message there counts as lost
-    letters: Counter[str] = field(default_factory=Counter)  # how many dead letters were read, by channel
+    letters: dict[str, int] = field(default_factory=dict)  # by channel, how many dead letters it has, if all were read
     empty: dict[str, bool] = field(default_factory=dict)  # by channel, whether its queue is empty, if that was checked
 
     def now(self) -> int:
