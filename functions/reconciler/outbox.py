@@ -9,7 +9,7 @@ from typing import Final
 from assistance.engine.outbox import Outboxed
 from assistance.engine.publisher import Publisher
 from assistance.errors import Unreadable
-from assistance.platform.clock import Clock, timestamp, utc_now
+from assistance.platform.clock import timestamp, utc_now
 from assistance.platform.observability import logger
 from assistance.store.items import Item, key_of
 from assistance.store.schema import OUTBOX_SHARD
@@ -36,18 +36,13 @@ class Sweep:
 
 
 def publish_late(
-    publisher: Publisher,
-    grace: timedelta,
-    remaining_ms: Callable[[], int],
-    *,
-    dry_run: bool = False,
-    clock: Clock = utc_now,
+    publisher: Publisher, grace: timedelta, remaining_ms: Callable[[], int], *, dry_run: bool = False
 ) -> Sweep:
     """Publish the outbox entries older than `grace`, as long as there is time. Raises `TableUnavailable`.
 
     `grace`: how long an entry is left to the stream producer.
     """
-    sweep, now, items = Sweep(), clock(), publisher.requests.items
+    sweep, now, items = Sweep(), utc_now(), publisher.requests.items
     before = timestamp(now - grace)
     overdue = map(key_of, items.unpublished(before))
     while remaining_ms() > TIME_FOR_A_CHUNK_MS and (keys := list(islice(overdue, BATCH))):
@@ -56,7 +51,7 @@ def publish_late(
         chunk = list(_readable(publisher, found, before, timestamp(now), sweep))
         wanted = {each for item in chunk for each in item.publications}
         for each in wanted:
-            age = clock() - datetime.fromisoformat(each.since)
+            age = utc_now() - datetime.fromisoformat(each.since)
             sweep.oldest_seconds = max(sweep.oldest_seconds, int(age.total_seconds()))
         failed = set() if dry_run else publisher.publish(chunk, checked_until=new_requests.checked_until(items))
         sweep.left |= {each.message.request.id for each in (wanted if dry_run else failed)}

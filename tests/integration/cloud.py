@@ -260,7 +260,7 @@ class Cloud:
             return utc_now() + later
 
         with ExitStack() as stack:
-            stack.enter_context(patch.object(deployed, "publish_late", partial(deployed.publish_late, clock=clock)))
+            stack.enter_context(patch("reconciler.outbox.utc_now", clock))
             stack.enter_context(patch.object(deployed, "Run", partial(deployed.Run, clock=clock)))
             # As Lambda does with the result of a handler.
             answer: dict[str, Any] = json.loads(json.dumps(deployed.lambda_handler({"dry_run": dry_run}, self.context)))
