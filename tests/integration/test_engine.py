@@ -17,6 +17,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from assistance.domain import transitions
 from assistance.domain.record import Attempt, Delivery, Entry, Kind, Outcome, Record, StandsInFor
+from assistance.engine.batch_sending import send_alone
 from assistance.engine.decisions import MAX_DELAY_SECONDS
 from assistance.engine.delivery import Consumer
 from assistance.errors import PermanentFailure, RateLimited, TransientFailure
@@ -129,7 +130,7 @@ class Engine:
     def deliver(self, **about: Any) -> bool:  # noqa: ANN401
         """Pass a message to the consumer, and return whether it acknowledges that. `about`: arguments of `message`."""
         context = cast(LambdaContext, Context(30_000))
-        return self.consumer.process(self.message(**about), context, Tally(), self.send)
+        return self.consumer.process(self.message(**about), context, Tally(), lambda one: send_alone(self.send, one))
 
     @property
     def record(self) -> Record:
@@ -504,7 +505,7 @@ def test_a_message_is_received_again_if_the_delivery_record_cannot_be_written(en
     message = engine.message(received=2)
     context = cast(LambdaContext, Context())
     with patch("botocore.client.BaseClient._make_api_call", side_effect=lost):
-        assert not engine.consumer.process(message, context, Tally(), engine.send)
+        assert not engine.consumer.process(message, context, Tally(), lambda one: send_alone(engine.send, one))
     assert not engine.sent
 
 

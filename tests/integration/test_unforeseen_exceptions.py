@@ -92,7 +92,7 @@ def test_a_consumer_logs_an_unforeseen_exception_of_the_send_function_and_retrie
     assert CANARY not in log.getvalue()
     [line] = logged(log.getvalue())
     assert (line["error_code"], line["error_type"]) == ("unexpected_error", "KeyError")
-    assert line["request_id"] == request_id
+    assert line["request_ids"] == [request_id]
     assert PLACE.search(line["frames"][-1])
     assert stack.show(request_id)["deliveries"][0]["last_error"] == "unexpected_error"
     assert stack.consume(Channel.SLACK, [record]) == []

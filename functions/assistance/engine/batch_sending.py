@@ -12,7 +12,8 @@ from functools import partial
 from threading import Event, Lock
 from typing import Final, TypeAlias
 
-from assistance.engine.decisions import SendResult
+from assistance.engine.decisions import UNEXPECTED, SendResult
+from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.platform import unforeseen
 
@@ -22,7 +23,7 @@ Send: TypeAlias = Callable[[Outgoing], str]
 """A channel implements this: send one request, and return the provider's id of the message or raise `DeliveryError`."""
 Outcomes: TypeAlias = Mapping[Outgoing, SendResult]
 Sending: TypeAlias = Callable[[Outgoing], SendResult]
-"""The engine calls this to send one request. It returns the outcome, or raises an error."""
+"""The engine calls this to send one request. It returns errors, and raises none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,23 @@ class BatchSend:
     """Group requests into messages. A request whose `alone` is true gets a message of its own."""
     send: Callable[[Sequence[Outgoing]], Outcomes]
     """Send one message. Returns the outcome of each request in it. An error that it raises is the outcome of all."""
+
+
+def send_alone(send: Send, outgoing: Outgoing) -> SendResult:
+    """Send one request. Returns the provider's id of the message or the error, and raises nothing."""
+    return _outcomes(lambda: {outgoing: send(outgoing)}, [outgoing])[outgoing]
+
+
+def _outcomes(send: Callable[[], Outcomes], message: Sequence[Outgoing]) -> Outcomes:
+    """Call `send`, and return its outcomes. An error that it raises is the outcome of all requests of the message."""
+    outcome: DeliveryError = UNEXPECTED
+    try:
+        return send()
+    except DeliveryError as error:
+        outcome = error
+    except Exception as error:  # noqa: BLE001 # whatever the error is, the other requests of the batch go on
+        unforeseen.log(error, request_ids=[outgoing.request.id for outgoing in message])
+    return dict.fromkeys(message, outcome)
 
 
 class Batch:
@@ -79,14 +97,15 @@ class Batch:
             outgoing, self._outgoing, self._messages = self._outgoing, [], None
         try:
             divided = [list(message) for message in self._batch_send.divide(outgoing)]
-        except Exception as error:  # noqa: BLE001 # whatever the error is, the other requests of the batch go on
+        except Exception as error:  # noqa: BLE001 # as above
             # One of the requests may have caused the error. Send each one alone, so that it does not affect the others.
             unforeseen.log(error, request_ids=[one.request.id for one in outgoing])
             return {one: self._pool.submit(self._alone, one) for one in outgoing}
         messages: dict[Outgoing, Future[Outcomes]] = {}
         for message in divided:
-            messages |= dict.fromkeys(message, self._pool.submit(self._batch_send.send, message))
+            send = partial(self._batch_send.send, message)
+            messages |= dict.fromkeys(message, self._pool.submit(_outcomes, send, message))
         return messages
 
     def _alone(self, outgoing: Outgoing) -> Outcomes:
-        return self._batch_send.send(*self._batch_send.divide([outgoing]))
+        return _outcomes(lambda: self._batch_send.send(*self._batch_send.divide([outgoing])), [outgoing])

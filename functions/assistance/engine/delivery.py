@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -21,9 +22,9 @@ from assistance.domain.record import Kind
 from assistance.domain.transitions import Refused
 from assistance.engine import dead_letters, decisions
 from assistance.engine.attempt import Attempt
-from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending
+from assistance.engine.batch_sending import Batch, BatchSend, Send, Sending, send_alone
 from assistance.engine.decisions import EXHAUSTED, UNEXPECTED, Decision, GaveUp, RetryLater, SendResult, Sent, decide
-from assistance.errors import DeliveryError, PermanentFailure, RateLimited, RefusedInBatch, TableUnavailable, Unreadable
+from assistance.errors import PermanentFailure, RateLimited, RefusedInBatch, TableUnavailable, Unreadable
 from assistance.models import Message, Outgoing
 from assistance.platform import unforeseen
 from assistance.platform.aws import AWS_ERRORS, SQSClient, error_code
@@ -64,7 +65,9 @@ class Consumer:
             send = self.send
             # Each record of the batch enters the context, which yields the function by which it sends.
             sending = (
-                Batch(len(records), send, pool).record if isinstance(send, BatchSend) else lambda: nullcontext(send)
+                Batch(len(records), send, pool).record
+                if isinstance(send, BatchSend)
+                else lambda: nullcontext(partial(send_alone, send))
             )
 
             def is_done(record: SQSRecord) -> bool:
@@ -168,8 +171,6 @@ class Consumer:
             if claim.doubts:
                 logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
             return send(Outgoing(request, attempt.delivery, ttl, claim.doubts))
-        except DeliveryError as error:
-            return error
         except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
             unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED
