@@ -5,22 +5,15 @@ https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
 
 import uuid
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from pydantic import StringConstraints, ValidationError
 
 from assistance.models import Model
+from assistance.platform.http_event import Refused
 from assistance.slack.blocks import RELEASE, TAKE, ShownRequest, parse_value, requests_in
-
-
-class Malformed(Exception):
-    """Slack has signed the call, but it can't be parsed. The text names the parts that are wrong."""
-
-
-class Foreign(Exception):
-    """The call is about another Slack app, or about a message of another app."""
-
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
@@ -76,14 +69,14 @@ class ButtonPress:
 def read(body: str, app_id: str) -> ButtonPress | None:
     """The press that the call reports. None if it reports anything else, such as a press of a link button.
 
-    `app_id`: the id of this deployment's Slack app; empty if it is not known. Raises `Malformed` or `Foreign`.
+    `app_id`: the id of this deployment's Slack app; empty if it is not known. Raises `Refused`.
     """
     payload = _payload(body)
     if payload.type != "block_actions" or payload.message is None or payload.user is None:
         return None
     # Slack says in the call which app it calls, and which app has posted the message.
     if payload.message.app_id not in {None, payload.api_app_id} or (app_id and payload.api_app_id != app_id):
-        raise Foreign
+        raise Refused(HTTPStatus.FORBIDDEN, "a call is about another Slack app")
     for action in payload.actions:
         if action.action_id in {TAKE, RELEASE} and (on := parse_value(action.value or "")):
             user, when = payload.user, action.action_ts or payload.trigger_id
@@ -101,11 +94,13 @@ def read(body: str, app_id: str) -> ButtonPress | None:
 
 
 def _payload(body: str) -> _Payload:
+    wrong = {"payload"}
     try:
         [payload] = parse_qs(body, strict_parsing=True)["payload"]
         return _Payload.model_validate_json(payload)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        raise Malformed(", ".join(sorted({str(next(iter(each["loc"]), "payload")) for each in details}))) from None
+        wrong = {str(next(iter(each["loc"]), "payload")) for each in details}
     except (ValueError, KeyError):
-        raise Malformed("payload") from None
+        pass
+    raise Refused(HTTPStatus.BAD_REQUEST, "Slack's call can't be parsed", wrong=", ".join(sorted(wrong)))

@@ -46,6 +46,6 @@ def send(url: str, body: Mapping[str, Any]) -> bool:
     return answer.status_code == HTTPStatus.OK
 
 
-def privately(text: str) -> dict[str, Any]:
-    """An answer that only the user who pressed the button sees."""
-    return {"response_type": "ephemeral", "replace_original": False, "text": text}
+def tell(url: str, text: str) -> None:
+    """Send Slack an answer that only the user who pressed the button sees."""
+    send(url, {"response_type": "ephemeral", "replace_original": False, "text": text})

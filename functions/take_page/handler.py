@@ -15,9 +15,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance import take_link
 from assistance.engine.links import UNAVAILABLE
-from assistance.errors import TableUnavailable, TransientFailure, Unreadable
 from assistance.platform.clock import epoch_ms, utc_now
-from assistance.platform.http_event import body_of, headers_of
+from assistance.platform.http_event import ANSWERED, Refused, body_of, headers_of, status_of
 from assistance.platform.observability import logger
 from assistance.platform.secret import candidates
 from assistance.platform.unforeseen import without_messages
@@ -32,14 +31,6 @@ MAX_FORM: Final = 4_096
 MAX_FIELDS: Final = 10
 
 
-class BadForm(Exception):
-    """The body of a POST is not the page's form."""
-
-
-class Foreign(Exception):
-    """According to the browser's headers, another site's page has sent the form."""
-
-
 requests = cache(lambda: deployed(Settings.read().table_name))
 
 
@@ -49,7 +40,10 @@ def answer(event: dict[str, Any]) -> Shown:
     if event["httpMethod"] == "POST":
         _refuse_foreign(headers_of(event))
         form = _form(event)
-    return act(requests(), link, form)
+    try:
+        return act(requests(), link, form)
+    except RequestGone:
+        raise Refused(HTTPStatus.GONE) from None
 
 
 def _link(event: dict[str, Any]) -> Link:
@@ -59,31 +53,31 @@ def _link(event: dict[str, Any]) -> Link:
     for keys in candidates(arn, take_link.read, unavailable=UNAVAILABLE):
         with suppress(BadLink):
             return take_link.opened(token, keys, now)
-    raise BadLink
+    # The answer is the same for every reason, so that nobody who tries tokens learns anything.
+    raise Refused(HTTPStatus.NOT_FOUND)
 
 
 def _refuse_foreign(headers: Mapping[str, set[str]]) -> None:
-    """Raise `Foreign` if the form comes from another site's page.
+    """Raise `Refused` if, according to the browser's headers, another site's page has sent the form.
 
     The take page forbids referrers, so browsers send `null` as the origin of its form:
     https://fetch.spec.whatwg.org/#append-a-request-origin-header.
     """
     page_url = urlsplit(Settings.read().take_page)
     own = {f"{page_url.scheme}://{page_url.netloc}", "null"}
-    if not {"none", "same-origin"}.issuperset(headers.get("sec-fetch-site", ())):
-        raise Foreign
-    if "sec-fetch-site" not in headers and not own.issuperset(headers.get("origin", ())):
-        raise Foreign
+    sites, origins = headers.get("sec-fetch-site", set()), headers.get("origin", set())
+    if not (sites <= {"none", "same-origin"} if sites else origins <= own):
+        raise Refused(HTTPStatus.FORBIDDEN, "another site has sent a form")
 
 
 def _form(event: dict[str, Any]) -> Form:
     body, types = body_of(event), headers_of(event).get("content-type", {FORM})
     if body is None or len(body) > MAX_FORM or {each.partition(";")[0].strip().lower() for each in types} != {FORM}:
-        raise BadForm
+        raise Refused(HTTPStatus.BAD_REQUEST)
     try:
         fields = parse_qs(body, max_num_fields=MAX_FIELDS, errors="replace")
     except ValueError:
-        raise BadForm from None
+        raise Refused(HTTPStatus.BAD_REQUEST) from None
     return Form(**{name: fields[name][0] for name in ("name", "press", "release") if name in fields})
 
 
@@ -94,22 +88,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     status = HTTPStatus.OK
     try:
         body = page.show(answer(event), uuid.uuid4().hex)
-    except BadLink:
-        # The answer is the same for every reason, so that nobody who tries tokens learns anything.
-        status = HTTPStatus.NOT_FOUND
-    except RequestGone:
-        status = HTTPStatus.GONE
-    except BadForm:
-        status = HTTPStatus.BAD_REQUEST
-    except Foreign:
-        logger.warning("another site has sent a form")
-        status = HTTPStatus.FORBIDDEN
-    except (TableUnavailable, TransientFailure) as error:
-        logger.error("a link could not be followed", error_code=str(error))
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-    except Unreadable as error:
-        logger.error("a request can't be read", wrong=str(error))
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-    if status is not HTTPStatus.OK:
+    except ANSWERED as error:
+        status = status_of(error)
         body = page.failed(status)
     return {"statusCode": status.value, "headers": page.HEADERS, "body": body}

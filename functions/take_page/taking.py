@@ -3,16 +3,18 @@
 import re
 import uuid
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from assistance.domain.record import Take
 from assistance.engine.takes import measure, release, take
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
+from assistance.platform.http_event import Refused
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
-from assistance.take_link import BadLink, Link
+from assistance.take_link import Link
 from assistance.text import is_blank, printable
 
 MAX_NAME: Final = 60
@@ -65,7 +67,7 @@ class Form:
 def act(requests: Requests, link: Link, form: Form | None) -> Shown:
     """Act for a human who has a link: take or release the request as the form says, and show the request.
 
-    Without a form, nothing is changed, since programs that scan mails follow links too. Raises `BadLink`,
+    Without a form, nothing is changed, since programs that scan mails follow links too. Raises `Refused`,
     `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
     found = requests.get(link.request_id)
@@ -75,7 +77,7 @@ def act(requests: Requests, link: Link, form: Form | None) -> Shown:
         return Shown(found.request, found.record.taken)
     delivery = found.record.delivery(link.delivery)
     if delivery is None or delivery.destination not in _CHANNEL:
-        raise BadLink
+        raise Refused(HTTPStatus.NOT_FOUND)
     via = Channel(delivery.destination)
     return _release(requests, found, form, via) if form.release else _take(requests, found, form, via, delivery.name)
 

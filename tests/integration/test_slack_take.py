@@ -16,7 +16,7 @@ from assistance.routing import Channel, routes
 from cli import takes as operators
 from local.slack_server import SlackServer, signed
 from local.slack_workspace import OURS, Bot, Json, buttons
-from slack_interactions import handler
+from slack_interactions import handler, response_url
 from tests.integration.cloud import RETENTION, Cloud, forget, http_event
 from tests.integration.resources import create_secret
 from tests.records import record_of, requests
@@ -80,7 +80,7 @@ def test_a_button_click_makes_one_query_one_write_and_two_batch_reads(
     """The second batch read finds out whether another person has clicked meanwhile: docs/cost.md."""
     [request_id] = posted(stack, "help")
     calls: list[str] = []
-    client = handler.taking().requests.items.table.meta.client
+    client = handler.requests().items.table.meta.client
     client.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
     press(team, "anna", request_id)
     assert calls == ["Query", "PutItem", "BatchGetItem", "BatchGetItem"]
@@ -133,15 +133,14 @@ def test_a_slack_digest_shows_both_takers_after_two_simultaneous_button_clicks(
     ids = posted(stack, *(f"number {n}" for n in range(12)))
     assert len(team.messages) == 1
     assert actions(team.messages[0]) == ["take"] * 12
-    acting, others = handler.taking(), iter(["ben"])
-    answer = acting.answer
+    answer, others = response_url.send, iter(["ben"])
 
     def slowly(url: str, body: Mapping[str, Any]) -> bool:
         for other in others:
             assert press(team, other, ids[7]) == 200
-        return bool(answer(url, body))
+        return answer(url, body)
 
-    monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, slowly))
+    monkeypatch.setattr(response_url, "send", slowly)
     assert press(team, "anna", ids[3]) == 200
     drawn = json.dumps(team.messages[0])
     assert ("Taken by @anna" in drawn, "Taken by @ben" in drawn) == (True, True)
@@ -154,17 +153,16 @@ def test_a_message_update_that_slack_applies_late_does_not_hide_a_newer_update(
 ) -> None:
     """Slack applies Anna's update after Ben has clicked and the message was updated for him."""
     ids = posted(stack, *(f"number {n}" for n in range(2)))
-    acting, others = handler.taking(), iter(["ben"])
-    answer = acting.answer
+    answer, others = response_url.send, iter(["ben"])
 
     def late(url: str, body: Mapping[str, Any]) -> bool:
         for other in others:
             assert press(team, other, ids[1]) == 200
             answer(url, body)
             return False
-        return bool(answer(url, body))
+        return answer(url, body)
 
-    monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, late))
+    monkeypatch.setattr(response_url, "send", late)
     assert press(team, "anna", ids[0]) == 200
     drawn = json.dumps(team.messages[0])
     assert ("Taken by @anna" in drawn, "Taken by @ben" in drawn) == (True, True)

@@ -54,7 +54,7 @@ def test_a_request_missing_from_a_batch_read_is_not_shown_as_untaken(
     first, second = posted(stack, "one", "two")
     press_button(team, "anna", first)
     assert sorted(actions(team.messages[-1])) == ["release", "take"]
-    client = handler.taking().requests.items.table.meta.client
+    client = handler.requests().items.table.meta.client
     whole = client.batch_get_item
 
     def partly(**call: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -91,13 +91,12 @@ def test_the_taker_gets_a_private_message_if_slack_does_not_update_the_shared_me
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [request_id] = posted(stack, "help")
-    acting = handler.taking()
-    answer = acting.answer
+    answer = response_url.send
 
     def refusing(url: str, body: Mapping[str, Any]) -> bool:
         return not body.get("replace_original") and answer(url, body)
 
-    monkeypatch.setattr(handler, "taking", lambda: type(acting)(acting.requests, refusing))
+    monkeypatch.setattr(response_url, "send", refusing)
     assert press_button(team, "anna") == 200
     assert stack.show(request_id)["taken"]["by"] == "@anna"
     assert team.workspace.ephemeral_messages[-1]["text"] == "You have this request."
@@ -130,7 +129,7 @@ def test_an_operator_cannot_release_a_request_that_another_person_has_just_taken
     stack: Cloud, team: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [request_id] = posted(stack, "help")
-    requests = handler.taking().requests
+    requests = handler.requests()
     engine.take(requests, request_id, "t1", by="Anna", via="operator")
     read = Requests.read
 
