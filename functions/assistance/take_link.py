@@ -27,10 +27,6 @@ _PURPOSE: Final = b"assistance take link 1\n"
 _KEY: Final = re.compile(r"[!-~]{32,}")
 
 
-class BadLink(Exception):
-    """The token's signature is invalid, or the token has expired."""
-
-
 @dataclass(frozen=True, slots=True)
 class Link:
     """The content of a token. `delivery` is the name of the delivery whose message contains the link.
@@ -57,21 +53,20 @@ def token(link: Link, keys: Sequence[bytes]) -> str:
     return _encoded(signed + _signature(signed, keys[0]))
 
 
-def opened(token: str, keys: Sequence[bytes], now: int) -> Link:
-    """The content of a token. Raises `BadLink` if it expired before `now` (seconds since 1970), or no key signed it."""
+def opened(token: str, keys: Sequence[bytes], now: int) -> Link | None:
+    """The content of a token. None if it expired before `now` (seconds since 1970), or if no key signed it."""
     try:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except ValueError:
-        raise BadLink from None
+        return None
     signed, signature = content[:-_MAC], content[-_MAC:]
     # Several Base64 texts decode to the same bytes. Accept only the one that `token` makes.
     if len(token) > MAX_CHARACTERS or len(signed) <= _HEAD or _encoded(content) != token:
-        raise BadLink
-    if not any(hmac.compare_digest(_signature(signed, key), signature) for key in keys):
-        raise BadLink
+        return None
+    is_signed = any(hmac.compare_digest(_signature(signed, key), signature) for key in keys)
     expires = int.from_bytes(signed[_ID:_HEAD])
-    if expires < now:
-        raise BadLink
+    if not is_signed or expires < now:
+        return None
     return Link(str(uuid.UUID(bytes=signed[:_ID])), signed[_HEAD:].decode(), expires)
 
 

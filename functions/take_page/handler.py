@@ -5,7 +5,6 @@ GET shows a request, and POST takes or releases it.
 
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,7 +20,7 @@ from assistance.platform.observability import logger
 from assistance.platform.secret import candidates
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import RequestGone, deployed
-from assistance.take_link import BadLink, Link
+from assistance.take_link import Link
 from take_page import page
 from take_page.settings import Settings
 from take_page.taking import Form, Shown, act
@@ -29,7 +28,6 @@ from take_page.taking import Form, Shown, act
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM: Final = 4_096
 MAX_FIELDS: Final = 10
-
 
 requests = cache(lambda: deployed(Settings.read().table_name))
 
@@ -51,8 +49,8 @@ def _link(event: dict[str, Any]) -> Link:
     token = (event.get("pathParameters") or {}).get("token") or ""
     # A consumer may know a new key sooner than this function.
     for keys in candidates(arn, take_link.read, unavailable=UNAVAILABLE):
-        with suppress(BadLink):
-            return take_link.opened(token, keys, now)
+        if link := take_link.opened(token, keys, now):
+            return link
     # The answer is the same for every reason, so that nobody who tries tokens learns anything.
     raise Refused(HTTPStatus.NOT_FOUND)
 
