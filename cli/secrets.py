@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from assistance import take_link
+from assistance.engine import links
 from assistance.errors import UnusableSecret
 from assistance.platform.aws import error_code
 from assistance.platform.secret import text
@@ -25,7 +25,7 @@ SLACK_TOKEN: Final = "slack-token"  # noqa: S105 # a name
 _SUFFIX: Final = "SecretArn"
 _WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _READERS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
-    {SLACK_TOKEN: read_token, "slack-signing": signature.read, "take": take_link.read}
+    {SLACK_TOKEN: read_token, "slack-signing": signature.read, "take": links.read}
 )
 MULTIPLE_KEYS: Final = frozenset({"callback", "slack-signing", "take"})
 """The secrets that may hold several keys, separated by spaces, so that the old key stays valid during a change."""

@@ -12,15 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from assistance import take_link
-from assistance.engine.links import UNAVAILABLE
+from assistance.engine import links
+from assistance.engine.links import Link
 from assistance.platform.clock import epoch_ms, utc_now
 from assistance.platform.http_event import ANSWERED, Refused, body_of, headers_of, status_of
 from assistance.platform.observability import logger
 from assistance.platform.secret import candidates
 from assistance.platform.unforeseen import without_messages
 from assistance.store.requests import RequestGone, deployed
-from assistance.take_link import Link
 from take_page import page
 from take_page.settings import Settings
 from take_page.taking import Form, Shown, act
@@ -48,8 +47,8 @@ def _link(event: dict[str, Any]) -> Link:
     arn, now = Settings.read().take_secret, epoch_ms(utc_now()) // 1_000
     token = (event.get("pathParameters") or {}).get("token") or ""
     # A consumer may know a new key sooner than this function.
-    for keys in candidates(arn, take_link.read, unavailable=UNAVAILABLE):
-        if link := take_link.opened(token, keys, now):
+    for keys in candidates(arn, links.read, unavailable=links.UNAVAILABLE):
+        if link := links.opened(token, keys, now):
             return link
     # The answer is the same for every reason, so that nobody who tries tokens learns anything.
     raise Refused(HTTPStatus.NOT_FOUND)

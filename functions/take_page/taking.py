@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from assistance.domain.record import Take
+from assistance.engine.links import Link
 from assistance.engine.takes import measure, release, take
 from assistance.history import RequestRecord
 from assistance.models import AssistanceRequest
@@ -14,7 +15,6 @@ from assistance.platform.http_event import Refused
 from assistance.platform.observability import logger
 from assistance.routing import Channel
 from assistance.store.requests import RequestGone, Requests
-from assistance.take_link import Link
 from assistance.text import is_blank, printable
 
 MAX_NAME: Final = 60

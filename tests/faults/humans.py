@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from assistance.engine.links import Link, token
 from assistance.errors import TableUnavailable
 from assistance.routing import Topic
 from assistance.slack.blocks import RELEASE, TAKE
-from assistance.take_link import Link, token
 from cli import takes
 from cli.errors import Failure
 from local.slack_server import signed

@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import pytest
 
+from assistance.engine.links import Link, token
 from assistance.routing import DESTINATIONS, ROUTES, Channel, Topic, named
-from assistance.take_link import Link, token
 from tests.faults.paths import DESCRIPTION, PATHS, run
 from tests.faults.system import QUEUE_RETENTION
 from tests.faults.world import World, world

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assistance import take_link
+from assistance.engine import links
 from assistance.engine.publisher import MAX_BATCH_ENTRIES
 from assistance.routing import ROUTES, Channel, Destination, RetryPolicy, named
 from assistance.store.schema import (
@@ -290,7 +290,7 @@ def test_only_functions_that_sign_or_verify_take_links_can_read_the_signing_secr
     region, suffix = "${AWS::Region}", "${AWS::URLSuffix}"
     assert starts == {f"https://${{{api}}}.execute-api.{region}.{suffix}/staging/take/"}
     generated = template.all("AWS::SecretsManager::Secret")[secret]["GenerateSecretString"]
-    assert take_link.read("a" * generated["PasswordLength"])
+    assert links.read("a" * generated["PasswordLength"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assistance.domain.record import MAX_TAKES, Handled
+from assistance.engine.links import Link, token
 from assistance.platform.secret import CHANGED_SECONDS
 from assistance.routing import Channel, routes
 from assistance.store.items import Item
 from assistance.store.table import Items
-from assistance.take_link import Link, token
 from cli import takes as operators
 from local.slack_server import SlackServer
 from tests.fuzz_settings import FUZZED

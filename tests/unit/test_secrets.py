@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assistance import take_link
+from assistance.engine import links
 from assistance.errors import UnusableSecret
 from assistance.platform.secret import text
 from callback_consumer import secret as callback
@@ -23,7 +23,7 @@ READERS: dict[str, Read] = {
     "teams": lambda value: teams.read(text(value)),
     "teams on this machine": lambda value: teams.read(text(value), loopback=True),
     "callback": lambda value: callback.read(text(value)),
-    "links": lambda value: take_link.read(text(value)),
+    "links": lambda value: links.read(text(value)),
 }
 """What each function reads from a secret's value."""
 UNUSABLE = [

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from assistance.engine.links import MAX_CHARACTERS, Link, opened, read, token
 from assistance.errors import UnusableSecret
 from assistance.platform import secret
-from assistance.take_link import MAX_CHARACTERS, Link, opened, read, token
 
 NOW: Final = 1_700_000_000
 KEY: Final = b"k" * 44
