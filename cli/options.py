@@ -48,6 +48,10 @@ class CommandGroup(TyperGroup):
         """Run the command that the operator typed. An expected error ends it with one line on stderr and status 1."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # Typer lets pydantic check the values of an enum, and prints pydantic's name for the error.
+            error.message = error.message.removeprefix("Value error, ")
+            raise
         except Failure as error:
             line = str(error)
         except AWS_ERRORS as error:

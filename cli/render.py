@@ -276,7 +276,7 @@ def smoke(result: Result) -> None:
 
 
 def _note(resend: str | None, error: str | None, in_doubt: bool) -> str:  # noqa: FBT001
-    outcome = "outcome unknown" if in_doubt else None
+    outcome = "in doubt: it may have arrived" if in_doubt else None
     return ", ".join(filter(None, (error, outcome, "of an operator's resend" if resend else None)))
 
 

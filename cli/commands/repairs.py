@@ -2,6 +2,7 @@
 
 import sys
 from decimal import Decimal
+from json import dumps
 from types import NoneType
 from typing import Annotated, Final
 
@@ -200,7 +201,7 @@ def show(context: typer.Context, key: ItemKey, with_description: WithDescription
             str(item[SORT_KEY]),
             name,
             _TYPES.get(type(value), type(value).__name__),
-            *([str(value)] if with_description else []),
+            *([_text(value)] if with_description else []),
         )
         for item in found
         for name, value in sorted(item.items())
@@ -213,7 +214,17 @@ def show(context: typer.Context, key: ItemKey, with_description: WithDescription
         if not with_description:
             render.note("The values are hidden, since they may be a customer's words: --with-description shows them.")
     else:
-        render.note(f"There is no item with the key {key}.")
+        render.note(f"There is no item with the key {key}: pass a complete id, as the log line has it.")
+
+
+def _text(value: object) -> str:
+    """The value of an attribute: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> int | str:
+    """A number without a fraction as an integer; any other value that JSON does not know as a text."""
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else str(value)
 
 
 @items.command(epilog="Example: assistance --local items delete 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
@@ -240,7 +251,9 @@ def delete(
     if key in _RECONCILERS:
         raise Failure(f"the items of {key} belong to the reconciler, which repairs them itself")
     if not found:
-        raise Failure(f"there is no such item with the key {key}")
+        raise Failure(
+            f"there is no such item with the key {key}: {hints.command('items', 'show', key)!r} lists its items"
+        )
     try:
         if requests.get(key) is not None:
             raise Failure(f"request {key} can be read, so nothing was deleted: 'assistance erase' removes its texts")

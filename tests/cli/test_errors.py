@@ -151,3 +151,13 @@ def test_the_options_region_and_profile_cannot_be_combined_with_the_option_local
     result = run("--local", f"--{option}", "x", *LIST)
     assert result.exit_code == 2
     assert f"no --{option}" in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", [("enable", "foo"), ("dead-letters", "list", "--channel", "foo")])
+def test_the_error_about_an_unknown_value_lists_the_known_values_in_plain_words(
+    command: tuple[str, ...],
+) -> None:
+    result = run("--stack", "assistance-dev", *command)
+    error = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert re.search(r": 'foo' is not one of '\w+', '\w+'", error), error

@@ -129,3 +129,16 @@ def test_the_watch_command_follows_a_resend_until_the_resend_is_delivered_or_fai
     result = operator.run("watch", request_id)
     assert "slack   delivered  of an operator's resend" in result.stdout
     assert f"Request: {request_id}" in result.stderr
+
+
+def test_the_watch_command_marks_an_attempt_in_doubt_with_the_word_of_the_glossary(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.slack.fail("status", status=503)
+    request_id = operator.cloud.post("sales")
+    operator.cloud.produce()
+    operator.deliver()
+    clock = iter(range(0, 1_000, 4))
+    monkeypatch.setattr(commands, "monotonic", lambda: next(clock))
+    result = operator.run("watch", request_id, "--timeout", "10")
+    assert "slack   retrying   http_503, in doubt: it may have arrived" in result.stdout, result.output
