@@ -2,7 +2,8 @@
 
 Outlook uses Word's engine, which supports tables, inline styles and `<br>`, but not `white-space`, `max-width` or
 padding of links: https://www.campaignmonitor.com/css/. The style sheet is for the dark mode of programs that support
-`color-scheme`, such as Apple's.
+`color-scheme`, such as Apple's. `dir="auto"` lets a customer's text run in the direction of its script: else the full
+stop of an Arabic sentence stands at its beginning.
 """
 
 import html
@@ -46,7 +47,7 @@ def page(
         f'style="width:100%;max-width:600px;background:#ffffff;border-radius:8px;{_FONT};color:#1b1f24"><tr>'
         '<td class="text" align="left" style="padding:20px 24px;font-size:16px;line-height:24px;color:#1b1f24">'
         f'<h2 style="margin:0 0 12px;font-size:20px;line-height:26px">{html.escape(title)}</h2>'
-        f'<p style="margin:0;{_BREAKS}">{lines(description)}</p>{about}'
+        f'<p dir="auto" style="margin:0;{_BREAKS}">{lines(description)}</p>{about}'
         f"{''.join(_button(name, url) for name, url in buttons)}"
         f'<p class="soft" style="margin:20px 0 0;font-size:13px;line-height:18px;color:#57606a;{_BREAKS}">'
         f"{'<br>'.join(map(lines, notes))}</p>"
@@ -64,9 +65,9 @@ def _row(fact: Fact) -> str:
     text = lines(fact.text)
     shown = f'<a href="{html.escape(fact.href)}">{text}</a>' if fact.href else text
     return (
-        '<tr><td class="soft" valign="top" width="140" '
+        '<tr><td dir="auto" class="soft" valign="top" width="140" '
         f'style="padding:3px 12px 3px 0;width:30%;font-size:14px;line-height:20px;color:#57606a;{_BREAKS}">'
-        f'{lines(fact.label)}</td><td class="text" valign="top" '
+        f'{lines(fact.label)}</td><td dir="auto" class="text" valign="top" '
         f'style="padding:3px 0;font-size:14px;line-height:20px;color:#1b1f24;{_BREAKS}">{shown}</td></tr>'
     )
 

@@ -51,6 +51,13 @@ def test_the_text_part_and_the_html_part_of_a_mail_show_every_field_of_the_reque
         assert (html.escape(url) if facts.conversation(asked) else lines(printable(url))) in page
 
 
+def test_a_text_in_arabic_runs_from_right_to_left() -> None:
+    arabic, plan = "أريد عرض سعر.", Detail(label="الخطة", value="فضي.")
+    _, _, page = parts(to_send(request(description=arabic, details=(plan,))))
+    for text in (arabic, plan.label, plan.value):
+        assert re.search(rf'<(p|td) dir="auto"[^>]*>{re.escape(text)}</\1>', page), text
+
+
 @given(REQUESTS)
 def test_customer_text_cannot_inject_a_mail_header(asked: AssistanceRequest) -> None:
     content = message.compose(to_send(asked))["Simple"]
