@@ -100,6 +100,7 @@ def redrive(
     chosen = _chosen(stack, ids, channel, all_=all_)
     if all_ and chosen:
         confirm(f"Redrive {_counted(chosen)}?", yes=yes)
+    _audit(stack, "redrive dead letters", chosen, channel, all_=all_)
     _process(stack, chosen, dead_letter_queues.redriver(stack), "redriven", all_=all_, json=json)
 
 
@@ -123,6 +124,7 @@ def discard(
         if not json:
             render.dead_letters(chosen, _delivered_channels(stack, chosen))
         confirm(f"Delete {_counted(chosen)} for good?", yes=yes)
+    _audit(stack, "discard dead letters", chosen, channel, all_=all_)
     _process(stack, chosen, dead_letter_queues.discarder(stack), "discarded", all_=all_, json=json)
 
 
@@ -134,6 +136,13 @@ def _chosen(stack: Stack, ids: list[str] | None, channel: str | None, *, all_: b
         return dead_letter_queues.select(found, ids)
     _note_hidden(found)
     return found.dead_letters
+
+
+def _audit(stack: Stack, act: str, chosen: list[QueuedDeadLetter], channel: str | None, *, all_: bool) -> None:
+    """Print who redrives or discards which dead letters; nothing if there are none."""
+    if chosen:
+        ids = f"all of {channel}" if all_ and channel else "all" if all_ else ", ".join(each.id for each in chosen)
+        render.audit(act, ids=ids, operator=stack.operator_or_unknown())
 
 
 def _process(stack: Stack, chosen: list[QueuedDeadLetter], act: Act, done: str, *, all_: bool, json: bool) -> None:

@@ -26,9 +26,9 @@ ASKED_SETTINGS: Final[Mapping[str, str]] = {
 
 
 def command(
-    stage: Annotated[str, typer.Argument(help=f"One of {', '.join(STAGES)}.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help=f"One of {', '.join(STAGES)}.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, as in docs/configuration.md.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as in docs/configuration.md.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from assistance.platform.clock import utc_now
+from assistance.routing import CALLBACK, Channel
 from cli import logs as logs_
 from cli import render, requests
 from cli.dead_letters import Destination
@@ -32,7 +33,8 @@ OnePart = Annotated[
 OneDestination = Annotated[
     Destination | None,
     typer.Argument(
-        metavar="NAME", help="For consumer and heartbeat, the channel: slack, email, teams; for consumer also callback."
+        metavar="NAME",
+        help=f"For consumer and heartbeat, the channel: {', '.join(Channel)}; for consumer also {CALLBACK}.",
     ),
 ]
 

@@ -57,7 +57,7 @@ _RECONCILERS: Final = frozenset({LEDGER, PROGRESS})
 @app.command(epilog="Example: assistance --local heartbeat slack")
 def heartbeat(
     context: typer.Context,
-    channel: Annotated[Channel, typer.Argument(metavar="CHANNEL", help="slack, email or teams.")],
+    channel: Annotated[Channel, typer.Argument(metavar="CHANNEL", help=f"One of {', '.join(Channel)}.")],
     json: Json = False,
 ) -> None:
     """Let a channel's consumer check its provider and its settings now, as it does every hour. It sends no message."""

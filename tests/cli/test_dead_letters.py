@@ -407,3 +407,17 @@ def test_redrive_all_sends_every_readable_dead_letter_although_the_first_ones_ar
     assert result.stdout.splitlines()[-1] == "3 redriven, 12 skipped."
     operator.deliver()
     assert [operator.cloud.status(request_id) for request_id in request_ids] == ["delivered"] * 3
+
+
+@pytest.mark.parametrize("act", ["redrive", "discard"])
+def test_the_operator_who_redrives_or_discards_a_dead_letter_is_printed_for_an_audit_log(
+    operator: Operator, act: str
+) -> None:
+    operator.create_dead_letter()
+    operator.create_dead_letter()
+    [first, _] = ids(operator)
+    for chosen, named in (((first,), first), (("--all", "--channel", "slack"), "all of slack")):
+        line = json.loads(operator.run("dead-letters", act, *chosen, "--yes").stderr)
+        assert (line["message"], line["ids"]) == (f"{act} dead letters", named)
+        assert line["operator"].startswith("arn:aws:")
+    assert operator.run("dead-letters", act, "--all", "--yes").stderr == "There are no dead letters.\n"
