@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from assistance.domain import transitions
-from assistance.domain.record import Kind, Record
+from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
 from assistance.engine.dead_letters import DeadLetter
 from assistance.platform.aws import AWS_ERRORS, error_code
@@ -83,7 +83,13 @@ def _letters(run: Run, channel: str) -> list[DeadLetter]:
 
 def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str]:
     """Names of the deliveries that a letter may be of: the one it names, else the channel's own and the fallback."""
-    here = [delivery for delivery in record.awaited if delivery.destination == channel]
+    here = [each for each in record.awaited if each.destination == channel and not _is_newer(each, letter)]
     if letter.delivery:
         return [delivery.name for delivery in here if delivery.name == letter.delivery]
     return [delivery.name for delivery in here if delivery.kind in {Kind.OWN, Kind.FALLBACK}]
+
+
+def _is_newer(delivery: Delivery, letter: DeadLetter) -> bool:
+    """Whether the delivery was cancelled and is needed again since that letter, so another message of it was sent."""
+    can_return = delivery.kind in {Kind.FALLBACK, Kind.ESCALATION}
+    return can_return and 0 < letter.sent_at < delivery.wanted_since - _CLOCKS_MS

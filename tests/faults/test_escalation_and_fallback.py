@@ -113,3 +113,18 @@ def assert_escalated_again(system: World, request_id: str, channel: Channel) -> 
     assert swept["ledger"]["lost"] == []
     system.settle()
     assert system.escalations(request_id) == ["delivered"]
+
+
+def test_an_escalation_needed_again_does_not_fail_because_of_a_dead_letter_from_before(system: World) -> None:
+    """Nobody needs the escalation while a human has the request. So its first dead letter changes nothing."""
+    request_id = escalated(system)
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    system.take_by_command("Anna", request_id)
+    system.advance(86_400)
+    system.release_by_command("Anna", request_id)
+    system.produce()
+    swept = system.reconcile()
+    assert swept
+    assert (swept["ledger"]["dead_lettered"], swept["ledger"]["open"]) == ([], 1)
+    system.settle()
+    assert system.escalations(request_id) == ["delivered"]

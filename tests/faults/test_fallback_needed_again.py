@@ -10,6 +10,7 @@ from assistance.routing import Channel, Topic
 from tests.faults.conftest import Deploy
 from tests.faults.fault_injection import Kind
 from tests.faults.test_failures_of_other_designs import break_at, send_again
+from tests.faults.test_lost_callbacks import told
 from tests.faults.test_open_requests import published, sweep
 from tests.faults.test_two_channels import accepted, status
 from tests.faults.world import World
@@ -96,6 +97,42 @@ def test_the_reconciler_counts_a_fallback_just_published_again_neither_as_stuck_
     with patch("assistance.engine.dead_letters.depth", return_value=Depth(int(counted), 0)):
         found = sweep(system)
     assert (found["stuck"], found["lost"]) == ([], [])
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_a_fallback_started_a_second_time_does_not_fail_because_of_a_dead_letter_from_its_first_start(
+    system: World,
+    tried: bool,  # noqa: FBT001
+) -> None:
+    """Its bot would get the status `failed` while a message is on its way. `tried`: Slack has refused an attempt."""
+    system.calls_back = True
+    request_id = bounced(system)
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    send_again(system, request_id, Channel.EMAIL, "once more")
+    system.consume(Channel.EMAIL)
+    assert sweep(system)["dead_lettered"] == []
+    system.advance(86_400)
+    bounces_again(system, 1)
+    if tried:
+        system.slack.fail("status", status=503, times=1)
+        system.consume(Channel.SLACK)
+        system.advance(60)
+    found = sweep(system)
+    assert (found["dead_lettered"], found["open"]) == ([], 1)
+    system.settle()
+    assert told(system) == ["delivered"]
+
+
+def test_a_fallback_started_a_second_time_fails_if_its_message_becomes_a_dead_letter_again(system: World) -> None:
+    request_id = bounced(system)
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    send_again(system, request_id, Channel.EMAIL, "once more")
+    system.consume(Channel.EMAIL)
+    system.advance(86_400)
+    bounces_again(system, 1)
+    system.lose_to_subscription_dlq(Channel.SLACK)
+    assert sweep(system)["dead_lettered"] == [request_id]
+    assert status(system, request_id) == "failed"
 
 
 @pytest.mark.parametrize("died", [False, True])

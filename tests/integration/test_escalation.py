@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+import time_machine
 
 from assistance.engine import takes
 from assistance.platform.clock import utc_now
@@ -130,7 +131,8 @@ def test_a_request_keeps_the_status_delivered_if_the_fallback_channel_refuses_it
     stack.reconcile(HALF_AN_HOUR)
     stack.produce()
     [message] = stack.receive(Channel.EMAIL)
-    stack.sqs.send_message(QueueUrl=stack.dlqs[Channel.EMAIL], MessageBody=message["body"])
+    with time_machine.travel(utc_now() + HALF_AN_HOUR):
+        stack.sqs.send_message(QueueUrl=stack.dlqs[Channel.EMAIL], MessageBody=message["body"])
     stack.sqs.delete_message(QueueUrl=stack.queues[Channel.EMAIL], ReceiptHandle=message["receiptHandle"])
     assert stack.reconcile(HALF_AN_HOUR)["ledger"]["dead_lettered"] == [request_id]
     assert stack.status(request_id) == "delivered"
