@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ try:
 except signals.Stopped as stopped:
     print(stopped)
 """
+AT_A_TERMINAL = ("env", "--default-signal=INT")
+"""A prefix that starts make with the usual SIGINT. Tests that a script runs in the background ignore it."""
 IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
 """A prefix that starts make as `nohup make run &` in a script does: SIGINT and SIGHUP are ignored."""
 
@@ -30,7 +33,7 @@ IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what signals another process catches")
 @pytest.mark.parametrize(
     ("prefix", "number"),
-    [((), signal.SIGINT), ((), signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
+    [(AT_A_TERMINAL, signal.SIGINT), (AT_A_TERMINAL, signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
 )
 def test_a_signal_sent_only_to_make_also_stops_the_program_started_by_make(
     tmp_path: Path, prefix: tuple[str, ...], number: int
@@ -52,4 +55,6 @@ def test_a_signal_sent_only_to_make_also_stops_the_program_started_by_make(
         make.send_signal(number)
         assert make.communicate(timeout=120)[0] == f"{signal.Signals(number).name}\n"
     finally:
-        make.kill()
+        # The program runs on if make alone is killed.
+        with suppress(ProcessLookupError):
+            os.killpg(make.pid, signal.SIGKILL)
