@@ -69,3 +69,31 @@ def test_the_executor_waits_for_its_tasks_although_a_task_or_its_with_block_rais
 
 def _fail(error: type[BaseException], _: int) -> None:
     raise error
+
+
+def test_a_task_for_which_no_thread_can_be_started_does_not_run_in_a_later_invocation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its message would be sent although SQS delivers it again, and perhaps after the claim has expired."""
+    limit, release, ran = LIMIT + 1, threading.Event(), list[str]()
+
+    def first() -> None:
+        release.wait(5)
+        ran.append("first")
+
+    def fails(_: threading.Thread) -> None:
+        release.set()
+        raise RuntimeError("can't start new thread")
+
+    def start_two_tasks() -> None:
+        with KeptThreads(limit) as pool:
+            pool.submit(first)
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", fails)
+                pool.submit(ran.append, "second")
+
+    with pytest.raises(RuntimeError):
+        start_two_tasks()
+    with KeptThreads(limit) as pool:
+        pool.submit(ran.append, "later").result()
+    assert ran == ["first", "later"]
