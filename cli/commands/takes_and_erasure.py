@@ -36,8 +36,11 @@ def take(
     json: Json = False,
 ) -> None:
     """Take a request in a person's name. Fails if somebody has taken it already."""
-    table = stack_of(context).requests()
-    taken = takes.take(table, requests.find(table, request_id).request.id, name)
+    stack = stack_of(context)
+    table = stack.requests()
+    id_ = requests.find(table, request_id).request.id
+    render.audit("take", request_id=id_, name=name, operator=stack.operator_or_unknown())
+    taken = takes.take(table, id_, name)
     if json:
         render.print_json({"id": taken.take.id, "by": name, "via": takes.VIA, "at": timestamp_of(taken.take.at)})
     else:
@@ -57,8 +60,11 @@ def release(
     json: Json = False,
 ) -> None:
     """Release a request that somebody has taken, so that another person can take it."""
-    table = stack_of(context).requests()
-    had = takes.release(table, requests.find(table, request_id).request.id, name)
+    stack = stack_of(context)
+    table = stack.requests()
+    id_ = requests.find(table, request_id).request.id
+    render.audit("release", request_id=id_, name=name, operator=stack.operator_or_unknown())
+    had = takes.release(table, id_, name)
     if json:
         render.print_json({"released": had})
     else:

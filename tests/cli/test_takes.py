@@ -1,5 +1,7 @@
 """Tests `assistance take`, `release` and `list --untaken`."""
 
+import json
+
 import pytest
 
 from tests.cli.steps import Operator
@@ -41,6 +43,14 @@ def test_another_person_can_take_a_request_that_was_released(operator: Operator)
     operator.run("take", request_id, "--as", "Anna")
     assert operator.json("release", request_id) == {"released": "Anna"}
     assert operator.json("take", request_id, "--as", "Ben")["by"] == "Ben"
+
+
+def test_the_operator_who_takes_or_releases_a_request_is_printed_for_an_audit_log(operator: Operator) -> None:
+    request_id = delivered(operator, "help")
+    for act in ("take", "release"):
+        line = json.loads(operator.run(act, request_id, "--as", "Anna").stderr)
+        assert (line["message"], line["request_id"], line["name"]) == (act, request_id, "Anna")
+        assert line["operator"].startswith("arn:aws:")
 
 
 def test_releasing_a_request_that_nobody_has_taken_is_an_error(operator: Operator) -> None:
