@@ -148,7 +148,7 @@ def take_posts(bot: Bot, page: Page) -> None:
     for request_id in together:
         bot.until_status(request_id, "delivered")
     press(page, "anna", "I'll take it", together[1])
-    digest = page.locator("#slack > li").filter(has_text="3 new Sales requests")
+    digest = page.locator("#slack > li").filter(has_text="3 new sales requests")
     digest.get_by_text("Taken by @anna").wait_for()
     digest.screenshot(path=IMAGES / "slack-digest.png")
 

@@ -146,7 +146,7 @@ def test_any_customer_text_is_shown_as_plain_text_in_slack_and_email(bot: Bot) -
             [message] = bot.messages(request_id)
             shown = in_slack(message, request_id)
             assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", shown)
-            assert re.match(r"Sales: |\d+ new Sales requests$", message["text"])
+            assert re.match(r"Sales: |\d+ new sales requests$", message["text"])
         else:
             [mail] = bot.mails(request_id)
             assert mail["Subject"].startswith("[Pricing] ")

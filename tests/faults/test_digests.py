@@ -164,7 +164,7 @@ def test_requests_with_unknown_outcome_share_one_search_of_slacks_history_and_ea
     assert calls.count("http.conversations.history") == 1
     assert {status(system, request_id) for request_id in ids} == {"delivered"}
     assert system.posts() == {(request_id, None): 1 for request_id in ids}
-    assert [len(message["blocks"]) for message in system.slack.messages if "new Sales requests" in message["text"]] == [
+    assert [len(message["blocks"]) for message in system.slack.messages if "new sales requests" in message["text"]] == [
         8
     ]
 
@@ -207,7 +207,7 @@ def test_a_resend_is_posted_alone_and_never_in_a_digest(system: World) -> None:
     system.consume(Channel.SLACK)
     assert system.posts() == {(one, None): 1 for one in [request_id, *others]} | {(request_id, "once more"): 1}
     texts = sorted(message["text"] for message in system.slack.messages)
-    assert texts == ["2 new Sales requests", *[f"Sales: {CONFIDENTIAL}"] * 2]
+    assert texts == ["2 new sales requests", *[f"Sales: {CONFIDENTIAL}"] * 2]
 
 
 def test_many_fallback_messages_share_digests_and_each_entry_says_why_the_request_was_sent_to_slack(

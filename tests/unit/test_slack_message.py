@@ -242,7 +242,7 @@ def test_a_digest_shows_the_oldest_request_first_and_counts_requests_by_topic() 
 
 def test_the_title_of_a_digest_with_one_topic_names_the_topic_once() -> None:
     asked = [to_send(request(topic="sales", id_=str(uuid4()))) for _ in range(3)]
-    assert compose(asked)["text"] == "3 new Sales requests"
+    assert compose(asked)["text"] == "3 new sales requests"
 
 
 def test_the_title_of_a_digest_names_as_many_topics_as_fit_into_a_slack_header() -> None:

@@ -121,7 +121,8 @@ def _notification(request: AssistanceRequest) -> str:
 def _title(shown: Sequence[Outgoing]) -> str:
     """A digest's title: how many requests there are of each topic. Topics that do not fit in are counted as others."""
     counts = Counter(heading(one.request.topic) for one in shown).most_common()
-    if len(counts) == 1 and len(escape(title := f"{len(shown)} new {counts[0][0]} requests")) <= MAX_TITLE_CHARACTERS:
+    title = f"{len(shown)} new {counts[0][0].lower()} requests"
+    if len(counts) == 1 and len(escape(title)) <= MAX_TITLE_CHARACTERS:
         return title
     for named in range(len(counts), 0, -1):
         rest = sum(count for _, count in counts[named:])
