@@ -261,7 +261,7 @@ def first_published(record: Record, *, at: int) -> Record:
     the first attempts would be due since the request's acceptance, and the request could seem to be lost.
     """
     untried = {each.name for each in record.deliveries if each.kind is Kind.OWN and not (each.attempts or each.due_at)}
-    return queued(record, untried, now=at) if untried else record
+    return queued(record, untried, now=at)
 
 
 def watch(record: Record) -> Record:
