@@ -33,7 +33,7 @@ BOUNDED = settings(max_examples=25, deadline=None, database=None, derandomize=Tr
 API = schemathesis.openapi.from_dict(openapi.document())
 OPERATIONS = {found.ok().label: found.ok() for found in API.get_all_operations() if isinstance(found, Ok)}
 CLOSING = "</p><script>alert(1)</script>"
-PARAGRAPH = re.compile(r'<p style="margin:0;[^"]*">(.*?)</p>', re.DOTALL)
+PARAGRAPH = re.compile(r'<p dir="auto" style="margin:0;[^"]*">(.*?)</p>', re.DOTALL)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
