@@ -632,8 +632,11 @@ def test_a_request_published_late_is_expected_from_the_time_of_the_publication()
 def test_the_time_of_the_first_publication_changes_no_attempt_that_has_another_time() -> None:
     record = first_published(accepted(), at=9_000)
     assert [(each.name, each.due_at) for each in record.deliveries] == [(SLACK, 9_000)]
-    assert first_published(record, at=8_000) is record
+    assert first_published(record, at=10_000) is record
     record, _ = claimed(accepted(), "a", now=0)
+    assert first_published(record, at=9_000) is record
+    record = publish(record, SLACK, now=10)
+    assert not record.deliveries[0].is_under_way
     assert first_published(record, at=9_000) is record
     record = replace(record, deliveries=(), outbox=())
     record = resend(record, "resend-1", SLACK, now=0) or record
