@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cache
 from http import HTTPStatus
@@ -17,7 +16,7 @@ from api.problems import Problem
 from api.settings import Settings
 from assistance.domain.record import Status
 from assistance.errors import IdempotencyKeyReused, TableUnavailable, Unreadable
-from assistance.history import RequestRecord
+from assistance.history import Attempt, Delivery, RequestRecord
 from assistance.ids import is_request_id
 from assistance.platform import unforeseen
 from assistance.platform.clock import timestamp_of
@@ -123,12 +122,13 @@ def _details(record: RequestRecord) -> dict[str, Any]:
         summary["fallback"] = record.fallback.model_dump(mode="json")
     if taken := record.record.taken:
         summary["taken"] = {"at": timestamp_of(taken.at), "by": taken.by, "via": taken.via}
-    deliveries = [asdict(replace(each, claimed_until=None), dict_factory=_shown) for each in record.deliveries]
+    deliveries = [_shown(each) | {"timeline": [_shown(entry) for entry in each.timeline]} for each in record.deliveries]
     return {**summary, "deliveries": deliveries}
 
 
-def _shown(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of a delivery or an attempt, without those that are None or False."""
+def _shown(part: Delivery | Attempt) -> dict[str, Any]:
+    """The members of a delivery or an attempt, without those that are None or False, and without `claimed_until`."""
+    members = ((name, getattr(part, name)) for name in part.__slots__ if name != "claimed_until")
     return {name: value for name, value in members if value is not None and value is not False}
 
 
