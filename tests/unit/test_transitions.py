@@ -75,6 +75,7 @@ def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_post
 
 def test_a_delivery_whose_digest_slack_refused_is_sent_alone_until_it_is_delivered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
+    assert not put_off(record, SLACK, "a", "ratelimited", now=0, due=30).deliveries[0].alone
     record = put_off(record, SLACK, "a", "refused_together", now=0, due=30, alone=True)
     record, _ = claimed(record, "b", now=1)
     assert record.deliveries[0].alone
