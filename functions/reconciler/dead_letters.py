@@ -31,7 +31,7 @@ def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
     for channel in sorted(wanted & run.queues.keys(), key=lambda each: each == CALLBACK):
         for letter in _letters(run, channel):
             found = waiting.get(letter.request_id or "")
-            if found is None or 0 < letter.sent_at < found.record.created_at - _CLOCKS_MS:
+            if found is None or _is_from_before(letter, found.record.created_at):
                 # The request is finished, or the dead letter belongs to an earlier request with the same id.
                 continue
             if run.remaining_ms() < TIME_TO_LOCATE_MS:
@@ -92,4 +92,9 @@ def _deliveries_of(record: Record, channel: str, letter: DeadLetter) -> list[str
 def _is_newer(delivery: Delivery, letter: DeadLetter) -> bool:
     """Whether the delivery was cancelled and is needed again since that letter, so another message of it was sent."""
     can_return = delivery.kind in {Kind.FALLBACK, Kind.ESCALATION}
-    return can_return and 0 < letter.sent_at < delivery.wanted_since - _CLOCKS_MS
+    return can_return and _is_from_before(letter, delivery.wanted_since)
+
+
+def _is_from_before(letter: DeadLetter, time: int) -> bool:
+    """Whether the letter was sent before that time (milliseconds since 1970), by any of the clocks."""
+    return 0 < letter.sent_at < time - _CLOCKS_MS
