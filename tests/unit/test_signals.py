@@ -24,7 +24,7 @@ try:
 except signals.Stopped as stopped:
     print(stopped)
 """
-AT_A_TERMINAL = ("env", "--default-signal=INT")
+WITH_SIGINT = ("env", "--default-signal=INT")
 """A prefix that starts make with the usual SIGINT. Tests that a script runs in the background ignore it."""
 IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
 """A prefix that starts make as `nohup make run &` in a script does: SIGINT and SIGHUP are ignored."""
@@ -33,7 +33,7 @@ IN_A_SCRIPT = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what signals another process catches")
 @pytest.mark.parametrize(
     ("prefix", "number"),
-    [(AT_A_TERMINAL, signal.SIGINT), (AT_A_TERMINAL, signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
+    [(WITH_SIGINT, signal.SIGINT), (WITH_SIGINT, signal.SIGTERM), (IN_A_SCRIPT, signal.SIGTERM)],
 )
 def test_a_signal_sent_only_to_make_also_stops_the_program_started_by_make(
     tmp_path: Path, prefix: tuple[str, ...], number: int
