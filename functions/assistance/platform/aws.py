@@ -63,7 +63,26 @@ def _client(service: str, config: Config | None = None) -> Any:  # noqa: ANN401
     if not (session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")):
         # If the environment names a file of CA certificates, keep botocore's own connections, which read that file.
         tls.share(client)
+    _keep_endpoints(client)
     return client
+
+
+def _keep_endpoints(client: Any) -> None:  # noqa: ANN401
+    """Let a client determine each operation's endpoint once, not for each call in a twentieth of its CPU time.
+
+    Endpoints can depend on a call's parameters, such as another account's table. None of our calls has such parameters.
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html
+    """
+    resolver = client._ruleset_resolver  # noqa: SLF001
+    determine, kept = resolver.construct_endpoint, dict[str, Any]()
+
+    def endpoint(operation_model: Any, **call: Any) -> Any:  # noqa: ANN401
+        name = operation_model.name
+        if name not in kept:
+            kept[name] = determine(operation_model=operation_model, **call)
+        return kept[name]
+
+    resolver.construct_endpoint = endpoint
 
 
 class _WhenUsed:
