@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from assistance.domain import transitions
@@ -139,7 +140,7 @@ class Requests:
         if item is None or (accepted := checked(Accepted, item)).ttl < self._now_s():
             return None
         request = request_of(item)
-        stored = _stored(item, items, fresh_of(item, request, accepted))
+        stored = _stored(item, items, ms_of(request.created_at), partial(fresh_of, item, request, accepted))
         if accepted.published_at:
             record = transitions.first_published(stored.record, at=ms_of(accepted.published_at))
             behind = stored.behind or (bool(stored.item) and record is not stored.record)
@@ -168,7 +169,8 @@ class Requests:
                     for each in mirror.items_of(request_id, stored.record, record, stored.version_1):
                         self.items.put(each)
                 return Stored(record, item, stored.version_1), answer
-            stored = replace(_in_item(found, stored.record), version_1=stored.version_1)
+            in_item = _in_item(found, stored.record.created_at, partial(replace, stored.record, version=0))
+            stored = replace(in_item, version_1=stored.version_1)
         raise TableUnavailable("conflict")
 
     def update(self, request_id: str, event: Callable[[Record], Record], known: Stored | None = None) -> Stored:
@@ -214,10 +216,10 @@ def fresh(request: AssistanceRequest, route: StoredRoute, ttl: int) -> Record:
     return transitions.first(accepted)
 
 
-def _stored(request_item: Item, items: list[Item], new: Record) -> Stored:
+def _stored(request_item: Item, items: list[Item], created_at: int, new: Callable[[], Record]) -> Stored:
     found = next((item for item in items if item[schema.SORT_KEY] == schema.RECORD), None)
     try:
-        stored = replace(_in_item(found or {}, new), unpublished=schema.OUTBOX_SHARD in request_item)
+        stored = replace(_in_item(found or {}, created_at, new), unpublished=schema.OUTBOX_SHARD in request_item)
     except RequestGone:
         # The record is of a later request than the request item, which no race can cause. So an item is damaged.
         raise Unreadable("record: of another request") from None
@@ -233,12 +235,17 @@ def _is_ours(items: list[Item]) -> bool:
     return all(schema.FALLBACK_CHANNEL in item for item in items if item[schema.SORT_KEY] == schema.REQUEST)
 
 
-def _in_item(item: Item, new: Record) -> Stored:
-    """The item's record; `new` if the item is {} or an earlier request's. Raises `RequestGone` if a later request's."""
+def _in_item(item: Item, created_at: int, new: Callable[[], Record]) -> Stored:
+    """The item's record; `new()` if the item is {} or an earlier request's. Raises `RequestGone` if a later request's.
+
+    `created_at`: when the request was accepted.
+    """
     if not item:
-        return Stored(replace(new, version=0), {})
+        return Stored(new(), {})
     existing = codec.record_of(item)
-    record = transitions.same_request(existing, new)
+    if existing.created_at == created_at:
+        return Stored(existing, item)
+    record = transitions.same_request(existing, new())
     if record is None:
         raise RequestGone
-    return Stored(record, item if record is existing else {})
+    return Stored(record, {})
