@@ -4,7 +4,9 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import botocore.session
@@ -55,7 +57,7 @@ def serve(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
 
 
 def forget() -> None:
-    tls.context.cache_clear()
+    tls._context.cache_clear()  # noqa: SLF001
     aws._session.cache_clear()  # noqa: SLF001
 
 
@@ -92,6 +94,25 @@ def test_the_ca_certificates_are_read_once_for_all_clients_and_threads(
     assert response_url.send(f"https://localhost:{server.port}/", {"text": "answers a press"})
     assert len(server.calls) == 26
     assert len(reads) == 1
+
+
+def test_threads_that_need_the_ca_certificates_at_the_same_time_wait_for_one_that_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forget()
+    reads, create = Barrier(2), ssl.create_default_context
+
+    def create_with_another() -> ssl.SSLContext:
+        # Returns at once if a second thread reads the certificates, too.
+        with suppress(BrokenBarrierError):
+            reads.wait(timeout=0.3)
+        return create()
+
+    monkeypatch.setattr(ssl, "create_default_context", create_with_another)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: tls.context(), range(2))
+    forget()
+    assert first is second
 
 
 def test_a_connection_to_aws_has_every_setting_of_botocore_but_the_tls_context(serve: Serve) -> None:

@@ -3,15 +3,24 @@
 import socket
 import ssl
 from functools import cache
+from threading import Lock
 from typing import Any, cast
 
 from botocore.httpsession import DEFAULT_CA_BUNDLE, URLLib3Session
 from botocore.utils import get_environ_proxies
 
+_reading = Lock()
 
-@cache
+
 def context() -> ssl.SSLContext:
     """The TLS context that all connections share. It checks certificates and host names."""
+    # Without the lock, each thread of a first batch would read the certificates.
+    with _reading:
+        return _context()
+
+
+@cache
+def _context() -> ssl.SSLContext:
     made = ssl.create_default_context()
     if not made.cert_store_stats()["x509_ca"]:
         # This Python finds no CA certificates, as some installations on laptops do.
