@@ -103,7 +103,7 @@ def test_threads_that_need_the_ca_certificates_at_the_same_time_wait_for_one_tha
     reads, create = Barrier(2), ssl.create_default_context
 
     def create_with_another() -> ssl.SSLContext:
-        # Returns at once if a second thread reads the certificates, too.
+        # Wait for a second thread that reads the certificates, too. If they are read once, none comes.
         with suppress(BrokenBarrierError):
             reads.wait(timeout=0.3)
         return create()

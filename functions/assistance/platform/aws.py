@@ -68,9 +68,10 @@ def _client(service: str, config: Config | None = None) -> Any:  # noqa: ANN401
 
 
 def _keep_endpoints(client: Any) -> None:  # noqa: ANN401
-    """Let a client determine each operation's endpoint once, not for each call in a twentieth of its CPU time.
+    """Let a client determine each operation's endpoint once. botocore does so anew for each call.
 
-    Endpoints can depend on a call's parameters, such as another account's table. None of our calls has such parameters.
+    That takes a twentieth of a call's CPU time. It is needed only for calls whose parameters decide the endpoint, such
+    as another account's table, and we make no such calls.
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-account-endpoints.html
     """
     resolver = client._ruleset_resolver  # noqa: SLF001

@@ -244,6 +244,7 @@ def _in_item(item: Item, created_at: int, new: Callable[[], Record]) -> Stored:
         return Stored(new(), {})
     existing = codec.record_of(item)
     if existing.created_at == created_at:
+        # As in nearly every read, so do not compute the new record, which takes a thirtieth of the time for a `GET`.
         return Stored(existing, item)
     record = transitions.same_request(existing, new())
     if record is None:
