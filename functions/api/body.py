@@ -201,9 +201,9 @@ def _encodable(value: Any) -> Any:  # noqa: ANN401
     return _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _no_json(_: str) -> None:
+def _no_json(constant: str) -> None:
     """Reject `NaN` and `Infinity`, which are not JSON: https://www.rfc-editor.org/rfc/rfc8259#section-6."""
-    raise ValueError
+    raise problems.not_json(f"{constant} is no JSON value")
 
 
 def _wrong(error: ErrorDetails) -> dict[str, str]:

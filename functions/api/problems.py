@@ -75,10 +75,10 @@ internal_error = partial(
 )
 
 
-def not_json(where: str = "") -> Problem:
-    """400: the body is not JSON. `where`: the place of the error, such as `line 1, column 17`."""
-    place = f" ({where})" if where else ""
-    detail = f"The body is not JSON{place}. Send a JSON object encoded in UTF-8."
+def not_json(why: str = "") -> Problem:
+    """400: the body is not JSON. `why`: the place of the error, such as `line 1, column 17`, or what is wrong."""
+    why = f" ({why})" if why else ""
+    detail = f"The body is not JSON{why}. Send a JSON object encoded in UTF-8."
     return Problem(HTTPStatus.BAD_REQUEST, "not-json", detail)
 
 

@@ -74,6 +74,13 @@ def test_the_error_for_malformed_json_states_the_position_of_the_mistake(stack: 
     assert "(line 2, column 27)" in answer["json"]["detail"]
 
 
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_the_error_for_a_constant_of_javascript_names_it(stack: Cloud, constant: str) -> None:
+    answer = post(stack, f'{{"topic": "sales", "description": "help", "details": {{"price": {constant}}}}}', **JSON)
+    assert_problem(answer, 400, "not-json")
+    assert f"({constant} is no JSON value)" in answer["json"]["detail"]
+
+
 def test_the_error_for_a_value_of_a_wrong_type_names_the_allowed_types(stack: Cloud) -> None:
     answer = post(stack, json.dumps(json.loads(VALID) | {"details": {"a": {"b": 1}}}))
     detail = "Input should be a string, number or boolean"

@@ -1,6 +1,7 @@
 """Tests the fields of a call: each reaches people unchanged, and no format of customer data is refused."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -296,7 +297,7 @@ def test_any_optional_fields_are_either_accepted_or_named_in_the_error(stack: Cl
     body = json.dumps(call)
     answer = post(stack, body)
     if answer["statusCode"] == 400:
-        assert "NaN" in body or "Infinity" in body
+        assert re.search(r"not JSON \((NaN|-?Infinity) is no JSON value\)", answer["json"]["detail"])
     elif answer["statusCode"] == 422:
         assert all(error["pointer"].startswith("#/") for error in errors(answer))
     else:
