@@ -13,7 +13,7 @@ ID: Final = "01900000-0000-7000-8000-000000000000"
 # The API accepts no other URL.
 DESCRIPTIONS: Final = st.text(min_size=1, max_size=MAX_DESCRIPTION_CHARACTERS).filter(lambda text: not is_blank(text))
 # The characters that become longest in each encoding.
-WIDEST: Final = ["&", "<", "\x00", '"', "\\", "*", "[", "é", "漢", "🙂"]
+WIDEST: Final = ["&", "<", "\x00", '"', "\\", "*", "[", "{", "é", "漢", "🙂"]
 LONGEST: Final = st.sampled_from(WIDEST).map(lambda one: one * MAX_DESCRIPTION_CHARACTERS)
 DOUBTS: Final = (Attempt("attempt", 0, in_doubt=True),)
 

@@ -29,6 +29,9 @@ VERSION: Final = "1.4"
 # backslash escapes them: https://spec.commonmark.org/0.31.2/#backslash-escapes. At the start of a text, a number with a
 # dot or a bracket, a plus or a minus begins a list.
 _MARKDOWN: Final = re.compile(r"(^\d{1,9}(?=[.)](?: |$)))|[\\`*_\[\]<>&~#!|{]|^[-+](?= |$)")
+# Between the braces of a function such as `{{DATE(2026-01-31T09:30:00Z)}}`. Not between all braces: each part takes 29
+# characters more, so a description of 4,000 braces would be too large.
+_DATE: Final = re.compile(r"(?<=\{)(?=\{(?:DATE|TIME)\([0-9T:-]{19})")
 
 
 def compose(outgoing: Outgoing, *, take_url: str | None = None) -> bytes:
@@ -77,7 +80,7 @@ def _text(text: str, **style: object) -> Json:
     https://learn.microsoft.com/adaptive-cards/create/textfeatures. The text can't mention anybody either: a mention
     needs an entity beside it. Cards replace `{{DATE(…)}}` by a date, so the two braces go into different runs.
     """
-    runs = re.split(r"(?<=\{)(?=\{)", text)
+    runs = _DATE.split(text)
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": run, **style} for run in runs]}
 
 

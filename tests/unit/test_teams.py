@@ -19,6 +19,7 @@ from teams_consumer.message import MAX_BYTES, compose
 from tests.sample_requests import ANNA, LONG_URL, REQUESTS, RESENT, WIDEST, fullest, request, to_send
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FUNCTION = re.compile(r"\{\{(DATE|TIME)\([^)]+\)")
 REQUEST = AssistanceRequest(
     id="01900000-0000-7000-8000-000000000000",
     topic="by_all_means",
@@ -42,7 +43,7 @@ def texts(outgoing: Outgoing) -> list[str]:
     [moment] = [block["text"] for block in blocks if block["type"] != "RichTextBlock"]
     assert re.fullmatch(r"\{\{DATE\([-0-9T:]+Z, SHORT\)\}\}, \{\{TIME\([-0-9T:]+Z\)\}\}", moment)
     blocks = [block["inlines"] for block in blocks if block["type"] == "RichTextBlock"]
-    assert all(run["type"] == "TextRun" and "{{" not in run["text"] for runs in blocks for run in runs)
+    assert all(run["type"] == "TextRun" and not FUNCTION.search(run["text"]) for runs in blocks for run in runs)
     return ["".join(run["text"] for run in runs) for runs in blocks]
 
 
@@ -180,3 +181,11 @@ def test_a_teams_card_does_not_reformat_dates_in_the_customers_text(said: str) -
     asked = request(description=said, customer=Customer(name=said))
     by_customers = json.dumps([block for block in card(to_send(asked))["body"] if block["type"] != "TextBlock"])
     assert not re.search(r"\{\{(DATE|TIME)\(", by_customers)
+
+
+def test_a_teams_card_with_as_many_date_functions_as_possible_is_small_enough_for_teams() -> None:
+    said = "{{DATE(2026-01-31T09:30:00Z" * (MAX_DESCRIPTION_CHARACTERS // 27)
+    outgoing = to_send(request(said, **fullest("{", url=LONG_URL)))
+    body = compose(outgoing, take_url="https://api.example.com/" + "t" * 300)
+    assert len(body.decode().encode("utf-16-le")) < MAX_BYTES
+    assert said in texts(outgoing)
