@@ -29,7 +29,7 @@ _DIGITS: Final = range(3, 16)
 _URL: Final = re.compile(
     rf"https://(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9a-f:.]+\])(?::[0-9]+)?"
     r"(?:[/?#](?:[a-z0-9._~:/?#@!$&'()*+,;=-]|%[0-9a-f]{2})*)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,  # without ASCII, [a-z] would also match four letters such as the long s
 )
 
 

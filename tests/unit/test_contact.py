@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assistance.contact import link, mailto, tel
 from tests.fuzz_settings import FUZZED
 
-TYPED = st.text(st.sampled_from("a0@.+-()/ \\:#?%[]<>|\"'&é\u00a0\u202e\r\n\x00"), max_size=30)
+TYPED = st.text(st.sampled_from("a0@.+-()/ \\:#?%[]<>|\"'&é\u017f\u212a\u00a0\u202e\r\n\x00"), max_size=30)
 PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -90,6 +90,7 @@ def test_a_valid_conversation_url_is_linked_unchanged(url: str) -> None:
         "https://example.com/<script>", "https://example.com/|evil", " https://example.com/",
         "https://%/", "https://%41.example/", "https://-/", "https://a..b/", "https://.example.com/", "https://a_b.example/",
         "https://example.com/%", "https://example.com/%zz", "https://example.com/[x]", "https://[x]/",
+        "https://example.com/\u017f", "https://\u212aitchen.example/", "https://\u0131.example/", "https://\u0130.example/",
     ],
 )  # fmt: skip
 def test_a_url_that_is_not_valid_https_is_not_linked(typed: str) -> None:
