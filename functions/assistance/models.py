@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from assistance.domain.record import Attempt, Delivery, Kind, Status
+from assistance.domain.record import Attempt, Delivery, Kind, Status, Take
 from assistance.ids import RequestId
 from assistance.routing import MAX_MINUTES, TOPIC_PATTERN, Channel
 
@@ -155,6 +155,7 @@ class Outgoing:
     delivery: Delivery
     ttl: int  # when the request expires, in seconds since 1970
     doubts: tuple[Attempt, ...] = ()  # the earlier attempts whose messages may have arrived: first search for them
+    taken: Take | None = None  # the take that is in force
 
     @property
     def alone(self) -> bool:

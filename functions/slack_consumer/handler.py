@@ -37,8 +37,9 @@ def room() -> int:
 
 def post(outgoing: Sequence[Outgoing]) -> str:
     """Post the requests, which all go to the same Slack channel, in one message. Returns the message's id (`ts`)."""
-    channel = place(outgoing[0].request.topic)
-    message = compose(outgoing, utc_now(), take=Settings.read().take, room=room())
+    channel, take = place(outgoing[0].request.topic), Settings.read().take
+    taken = {one.request.id: one.taken for one in outgoing if take and one.taken}
+    message = compose(outgoing, utc_now(), take=take, taken=taken, room=room())
     try:
         answer = ask(partial(WebClient.chat_postMessage, channel=channel, **message))
     except PermanentFailure as error:

@@ -19,7 +19,7 @@ from local.slack_workspace import OURS, Bot, Json, buttons
 from slack_interactions import handler, response_url
 from tests.integration.cloud import RETENTION, Cloud, forget, http_event
 from tests.integration.resources import create_secret
-from tests.records import record_of, requests
+from tests.records import record_of, requests, resend
 
 PATH = "/slack/interactions"
 
@@ -219,6 +219,17 @@ def test_a_button_click_proves_that_every_request_of_the_clicked_message_was_del
     assert [stack.status(first), stack.status(second)] == ["delivered", "delivered"]
     stack.consume_until_quiet(Channel.SLACK)
     assert len(team.messages) == 1, "neither is posted again"
+
+
+def test_a_new_slack_message_about_a_taken_request_names_the_taker(stack: Cloud, team: SlackServer) -> None:
+    [request_id] = posted(stack, "help")
+    press(team, "anna")
+    resend(stack.table, request_id, Channel.SLACK)
+    stack.produce()
+    stack.consume_until_quiet(Channel.SLACK)
+    assert len(team.messages) == 2
+    assert "Taken by @anna" in json.dumps(team.messages[-1])
+    assert actions(team.messages[-1]) == ["release"]
 
 
 def test_the_bot_gets_a_callback_that_names_the_taker(stack: Cloud, team: SlackServer) -> None:

@@ -167,11 +167,11 @@ class Consumer:
         return decision
 
     def _outcome(self, attempt: Attempt, send: Sending) -> SendResult:
-        request, claim, ttl = attempt.request, attempt.claim, attempt.stored.record.ttl
+        request, claim, record = attempt.request, attempt.claim, attempt.stored.record
         try:
             if claim.doubts:
                 logger.warning("an earlier attempt may have sent this", request_id=request.id, channel=self.channel)
-            return send(Outgoing(request, attempt.delivery, ttl, claim.doubts))
+            return send(Outgoing(request, attempt.delivery, record.ttl, claim.doubts, record.taken))
         except Exception as error:  # noqa: BLE001 # whatever the error is, record it, and let another attempt follow
             unforeseen.log(error, request_id=request.id, channel=self.channel)
             return UNEXPECTED
