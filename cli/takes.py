@@ -6,10 +6,28 @@ from typing import Final
 from assistance.engine import takes
 from assistance.engine.takes import Taken
 from assistance.store.requests import RequestGone, Requests
+from assistance.text import is_blank, one_line
 from cli import hints
 from cli.errors import Failure
 
 VIA: Final = "operator"
+MAX_NAME: Final = 60
+
+
+def name(typed: str) -> str:
+    """A person's name on one line, safe to show. Raises `ValueError` for a name that can't be stored or shown.
+
+    The record holds each take, and DynamoDB limits its size.
+    """
+    if is_blank(typed):
+        raise ValueError("the name must contain a visible character")
+    try:
+        typed.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the name must be UTF-8") from None
+    if len(shown := one_line(typed)) > MAX_NAME:
+        raise ValueError(f"the name must have at most {MAX_NAME} characters")
+    return shown
 
 
 def take(requests: Requests, request_id: str, name: str) -> Taken:

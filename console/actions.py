@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from assistance.routing import Channel
-from assistance.text import is_blank
 from cli import dead_letter_queues, render, requests, takes
 from cli.dead_letter_queues import Outcome
 from cli.errors import Failure
@@ -32,8 +31,8 @@ class Actions:
             "redrive": lambda body: self._process(body, dead_letter_queues.redriver(self._stack), "redriven"),
             "discard": lambda body: self._process(body, dead_letter_queues.discarder(self._stack), "discarded"),
             "resend": self._resend,
-            "take": lambda body: self._take(_id(body), _name(body)),
-            "release": lambda body: self._release(_id(body), _name(body)),
+            "take": lambda body: self._take(_id(body), takes.name(str(body["name"]))),
+            "release": lambda body: self._release(_id(body), takes.name(str(body["name"]))),
         }
 
     def _process(self, body: Mapping[str, Any], act: dead_letter_queues.Act, done: str) -> str:
@@ -78,9 +77,3 @@ class Actions:
 
 def _id(body: Mapping[str, Any]) -> str:
     return requests.canonical(str(body["id"]))
-
-
-def _name(body: Mapping[str, Any]) -> str:
-    if is_blank(name := str(body["name"]).strip()):
-        raise ValueError("name")
-    return name

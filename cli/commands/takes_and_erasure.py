@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from assistance.platform.clock import timestamp_of
-from assistance.text import is_blank
 from cli import erasure, render, requests, takes
 from cli.errors import Failure
 from cli.options import Json, RequestId, Yes, confirm, stack_of
@@ -14,10 +13,11 @@ app = typer.Typer()
 
 
 def _name(text: str) -> str:
-    """Parse a person's name. Raises `typer.BadParameter` if it has no visible character."""
-    if is_blank(text):
-        raise typer.BadParameter("the name must contain a visible character")
-    return text.strip()
+    """Parse a person's name. Raises `typer.BadParameter` for a name that `takes.name` refuses."""
+    try:
+        return takes.name(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @app.command(epilog='Example: assistance --local take 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f --as "Anna"')

@@ -139,7 +139,7 @@ function resend(request) {
 
 /** @param {any} request */
 function take(request) {
-  const who = Object.assign(make("input"), { id: "who", placeholder: "name", autocomplete: "off" });
+  const who = Object.assign(make("input"), { id: "who", placeholder: "name", maxLength: 60, autocomplete: "off" });
   who.setAttribute("aria-label", request.taken ? "Who releases it" : "Who takes it");
   const act = request.taken ? "release" : "take";
   const element = button(request.taken ? "Release" : "Take", (self) => {

@@ -38,6 +38,26 @@ def test_a_name_without_a_visible_character_takes_and_releases_nothing(operator:
     assert operator.cloud.show(request_id)["taken"]["by"] == "Anna"
 
 
+@pytest.mark.parametrize(("name", "why"), [("ü" * 61, "at most 60 characters"), ("A\udcff", "UTF-8")])
+def test_a_name_that_a_record_or_a_callback_cannot_hold_takes_and_releases_nothing(
+    operator: Operator, name: str, why: str
+) -> None:
+    request_id = delivered(operator, "help")
+    refused = operator.run("take", request_id, "--as", name)
+    assert (refused.exit_code, "taken" in operator.cloud.show(request_id)) == (2, False)
+    assert why in " ".join(refused.output.split())
+    operator.run("take", request_id, "--as", "Anna")
+    assert operator.run("release", request_id, "--as", name).exit_code == 2
+
+
+def test_other_people_and_the_bot_see_an_operators_name_on_one_line_without_control_characters(
+    operator: Operator,
+) -> None:
+    request_id = delivered(operator, "help")
+    operator.run("take", request_id, "--as", "Eve\x1b[31m\nadmin \u202eevE")
+    assert operator.cloud.show(request_id)["taken"]["by"] == "Eve\ufffd[31m admin evE"
+
+
 def test_another_person_can_take_a_request_that_was_released(operator: Operator) -> None:
     request_id = delivered(operator, "help")
     operator.run("take", request_id, "--as", "Anna")

@@ -191,8 +191,8 @@ def test_a_request_list_page_with_an_invalid_start_position_is_refused() -> None
         Query.of({"before": "yesterday"})
 
 
-@pytest.mark.parametrize("name", ["", " ", "\u200b"])
-def test_a_name_without_a_visible_character_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "A" * 61, "\udcff"])
+def test_a_name_that_cannot_be_stored_or_shown_is_refused(name: str) -> None:
     stack = cast("Stack", SimpleNamespace(requests=lambda: None))
     acts = Actions(stack, cast("DeadLetters", None)).by_name()
     for act in ("take", "release"):
