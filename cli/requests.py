@@ -1,6 +1,7 @@
 """Implements `assistance send`, `status`, `watch`, `list` and `resend`."""
 
 import json
+import shlex
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,8 +41,11 @@ _SIDE_BY_SIDE: Final = 10
 
 def send(stack: Stack, body: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Send `body` to the API with this Idempotency-Key, and return the accepted request. Raises `Failure`."""
+    if not (key.isascii() and key.isprintable()):
+        # Python's own exception would be taken for an API that does not answer.
+        raise Failure("nothing was sent: the Idempotency-Key must consist of printable ASCII characters")
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-    repeat = f"repeat the command with --idempotency-key {key}; the API then accepts the request only once"
+    repeat = f"repeat the command with --idempotency-key {shlex.quote(key)}; the API then accepts the request only once"
     return _call(stack, "/assistance-requests", headers, json.dumps(body).encode(), repeat)
 
 

@@ -74,3 +74,17 @@ def test_the_api_key_is_not_sent_to_the_target_of_a_redirect(proxied: Stack, mon
     with pytest.raises(Failure, match="the API answered 307"):
         requests.fetch(proxied, "any")
     assert calls == ["/assistance-requests/any"]
+
+
+@pytest.mark.parametrize("key", ["chat 7\n", "ch\u00e4t-7", "chat\udcff"])
+def test_a_key_that_no_header_can_hold_is_not_reported_as_an_api_that_does_not_answer(proxied: Stack, key: str) -> None:
+    with pytest.raises(Failure, match="nothing was sent: the Idempotency-Key"):
+        requests.send(proxied, {}, key)
+
+
+def test_the_advice_to_repeat_a_call_quotes_the_key_for_the_shell(
+    proxied: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Proxy, "do_POST", lambda _: None, raising=False)
+    with pytest.raises(Failure, match="--idempotency-key 'chat 7'; the API"):
+        requests.send(proxied, {}, "chat 7")
