@@ -72,7 +72,7 @@ def logs(
     known = sorted(stack.functions())
     if function is not None and function not in known:
         raise Failure(f"there is no function {function}: choose one of {', '.join(known)}")
-    about = request and requests.find(stack.requests(), request).request.id
+    about = None if request is None else requests.find(stack.requests(), request).request.id
     found, more = logs_.read(
         stack, [function] if function else known, since=utc_now() - since, containing=about, only_severe=severe,
         limit=limit,

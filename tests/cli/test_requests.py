@@ -188,6 +188,15 @@ def test_an_unknown_request_id_is_reported_as_a_one_line_error(
     assert wrong in result.stderr
 
 
+def test_the_logs_command_with_an_empty_request_id_is_refused_and_shows_no_lines(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stack, "functions", lambda _: {"api": "api"})
+    result = operator.run("logs", "--request", "")
+    assert result.exit_code == 1
+    assert "is not a request's id" in " ".join(result.output.split())
+
+
 def test_a_command_finds_a_request_by_the_prefix_of_the_request_id(operator: Operator) -> None:
     drawn, keyed = operator.cloud.post("sales", "one"), operator.cloud.post("sales", "two", Idempotency_Key="k")
     for request_id in (drawn, keyed):
