@@ -45,8 +45,8 @@ def tel(phone: str) -> str | None:
     """The number as it is dialled: digits, after a plus if it is international. None if the text is no number."""
     if not _NUMBER.fullmatch(phone):
         return None
-    # In "+49 (0) 30 …" the zero is dialled only within the country, and then without the +49.
-    number = phone.replace("(0)", "") if phone.startswith("+") else phone
+    # In "+49 (0) 30 …" or "0049 (0) 30 …" the zero is dialled only within the country, and then without the prefix.
+    number = phone[:1] + phone[1:].replace("(0)", "")
     digits = re.sub(r"\D", "", number)
     return ("+" if number.startswith("+") else "") + digits if len(digits) in _DIGITS else None
 
