@@ -62,12 +62,12 @@ class Actions:
         return f"A resend by {channel} is in the outbox."
 
     def _take(self, id_: str, name: str) -> str:
-        self._audit("take", request_id=id_)
+        self._audit("take", request_id=id_, name=name)
         takes.take(self._requests, id_, name)
         return f"{name} has taken the request."
 
     def _release(self, id_: str, name: str) -> str:
-        self._audit("release", request_id=id_)
+        self._audit("release", request_id=id_, name=name)
         return f"{takes.release(self._requests, id_, name)} no longer has the request: others can take it."
 
     def _audit(self, act: str, **members: str) -> None:

@@ -48,7 +48,18 @@ OneOf = Annotated[
         "email_feedback: events of SES about sent mails that the email feedback could not process.",
     ),
 ]
-ItemKey = Annotated[str, typer.Argument(metavar="KEY", help="The item's partition key. For a request, this is its id.")]
+
+
+def _key(text: str) -> str:
+    """Parse a partition key. Raises `typer.BadParameter` for an empty one, such as an unset variable."""
+    if not text:
+        raise typer.BadParameter("the key is empty: pass a complete id, as the log line has it")
+    return text
+
+
+ItemKey = Annotated[
+    str, typer.Argument(metavar="KEY", parser=_key, help="The item's partition key. For a request, this is its id.")
+]
 _TITLES: Final = {Source.STREAM: "the stream producer", Source.EMAIL_FEEDBACK: "the email feedback"}
 _TYPES: Final = {str: "string", Decimal: "number", bool: "boolean", dict: "map", NoneType: "null"}
 _RECONCILERS: Final = frozenset({LEDGER, PROGRESS})

@@ -101,6 +101,7 @@ def test_a_changing_action_needs_the_name_of_the_stage_and_is_logged_with_the_op
     assert call("resend", {"id": request_id, "channel": "pager", "confirm": NAME}).status == 400
     audited = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     assert [each["message"] for each in audited] == ["redriven", "take", "take", "resend"]
+    assert [each["name"] for each in audited if each["message"] == "take"] == ["Anna", "Ben"]
     assert {each["stack"] for each in audited} == {NAME}
     assert all(each["operator"].startswith("arn:aws:") for each in audited)
 

@@ -224,3 +224,9 @@ def test_the_items_delete_command_deletes_only_unreadable_items(operator: Operat
     assert " items show " in operator.run("items", "delete", request_id, "--yes").stderr
     assert "pass a complete id" in operator.run("items", "show", request_id[:8]).stderr
     assert operator.run("items", "delete", "LEDGER", "--yes").exit_code == 1
+
+
+def test_an_item_key_that_is_an_unset_variable_is_refused(operator: Operator) -> None:
+    for command in (("show", ""), ("delete", "", "--yes")):
+        result = operator.run("items", *command)
+        assert (result.exit_code, "the key is empty" in " ".join(result.stderr.split())) == (2, True), result.stderr
