@@ -15,6 +15,7 @@ from tests.upgrade.states import POST, STATES, TRAFFIC, State, callback_retrying
 from tests.upgrade.world import A_MINUTE, OVERDUE, STAGES, World, world
 
 OLD, NEW = 0, len(STAGES) - 1
+MAIL: Final = "sesv2.SendEmail"
 PATHS: Final = {
     "step by step": (1, 2, NEW),
     "back from the consumers and from the publishers": (1, OLD, 2, OLD, NEW),
@@ -149,6 +150,24 @@ def test_a_duplicate_message_waits_while_a_consumer_of_the_other_version_sends(s
             assert system.consume(Channel.SLACK, [first]) == []
         assert refused == [second["messageId"]]
         assert system.arrivals("[once]") == (1, 0)
+
+
+def test_a_mail_that_version_1_sends_while_the_updated_slack_consumer_writes_the_record_is_not_sent_again() -> None:
+    with world() as system:
+        request_id = queued(system, "[both]", "both")
+        posts, mails = system.receive(Channel.SLACK), system.receive(Channel.EMAIL)
+
+        def meanwhile(call: str) -> None:
+            if call == MAIL and system.updated != STAGES[1]:
+                system.updated = STAGES[1]
+                assert system.consume(Channel.SLACK, posts) == []
+
+        system.injector.outage = meanwhile
+        with system.injector.invocation():
+            assert system.consume(Channel.EMAIL, mails) == []
+        system.updated = STAGES[-1]
+        system.settle()
+        assert (system.status(request_id), system.arrivals("[both]")) == ("delivered", (1, 1))
 
 
 def test_a_bot_gets_the_callback_that_version_1_retried_although_its_message_gets_lost() -> None:

@@ -136,10 +136,15 @@ def is_delivery(item: Item) -> bool:
 
 
 def _is_further(kept: _Delivery, ours: Delivery | None) -> bool:
-    """Whether version 1's item (`kept`) has more attempts than our delivery: one for each entry of its timeline."""
+    """Whether version 1's item (`kept`) has more attempts than our delivery, or as many and more outcomes of them.
+
+    An attempt of version 1 may have ended after this version wrote it into the record.
+    """
     if ours is None or not (ours.attempts or ours.waiting_for):
         return True
-    return ours.kind is not Kind.RESEND and len(kept.timeline) > len(timeline(ours))
+    theirs, known = [each.outcome is not Outcome.UNKNOWN for each in kept.timeline], timeline(ours)
+    has_more = (len(theirs), sum(theirs)) > (len(known), sum("outcome" in each for each in known))
+    return ours.kind is not Kind.RESEND and has_more
 
 
 def known_to(message: Message, destination: Destination, record: Record) -> tuple[Record, str]:
