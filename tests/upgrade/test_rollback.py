@@ -9,7 +9,10 @@ from assistance.domain.record import Status
 from assistance.platform.clock import timestamp, utc_now
 from assistance.routing import Channel
 from tests.integration.test_unreadable_items import delivery
-from tests.upgrade.world import OVERDUE, STAGES, World, world
+from tests.recorded_calls import meanwhile
+from tests.records import resend
+from tests.upgrade.states import after, message
+from tests.upgrade.world import A_MINUTE, OVERDUE, STAGES, World, world
 
 OLD, NEW = STAGES[0], STAGES[-1]
 A_DAY = timedelta(days=1)
@@ -133,3 +136,30 @@ def test_a_late_entry_in_the_outbox_does_not_send_a_request_again_that_version_1
     system.travel(2)
     assert upgrade_again(system) == []
     assert (system.status(request_id), system.arrivals("[one]")) == ("delivered", (0, 0))
+
+
+def test_a_write_of_another_function_does_not_hide_what_version_1_delivered_after_a_rollback() -> None:
+    """While a consumer handles a duplicate message, the producer publishes a resend of before the rollback."""
+    with world() as system:
+        system.updated = NEW - {"api", "stream_producer"}
+        request_id = after("sales", "rate_limited", retry_after=0)(system, "[one]")
+        resend(system.table, request_id, Channel.EMAIL)
+        system.updated = OLD
+        system.later(A_MINUTE)
+        system.attempt(Channel.SLACK, request_id)
+        system.updated = NEW
+        system.later(A_MINUTE)
+        system.enqueue(Channel.SLACK, message(system, request_id))
+        steps = [system.bring_stream]
+
+        def step_before(call: str) -> None:
+            if call == "dynamodb.PutItem" and steps:
+                with meanwhile():
+                    steps.pop()()
+
+        system.injector.outage = step_before
+        with system.injector.invocation():
+            system.attempt(Channel.SLACK, request_id)
+        assert steps == []
+        system.travel(2)
+        assert (system.status(request_id), system.arrivals("[one]")) == ("delivered", (1, 1))

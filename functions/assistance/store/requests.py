@@ -169,8 +169,11 @@ class Requests:
                     for each in mirror.items_of(request_id, stored.record, record, stored.version_1):
                         self.items.put(each)
                 return Stored(record, item, stored.version_1), answer
-            in_item = _in_item(found, stored.record.created_at, partial(replace, stored.record, version=0))
-            stored = replace(in_item, version_1=stored.version_1)
+            if stored.version_1 is None:
+                stored = _in_item(found, stored.record.created_at, partial(replace, stored.record, version=0))
+            else:
+                # The other writer's record may lack what version 1 has done.
+                stored = self.read(request_id)
         raise TableUnavailable("conflict")
 
     def update(self, request_id: str, event: Callable[[Record], Record], known: Stored | None = None) -> Stored:
