@@ -170,6 +170,21 @@ def test_a_mail_that_version_1_sends_while_the_updated_slack_consumer_writes_the
         assert (system.status(request_id), system.arrivals("[both]")) == ("delivered", (1, 1))
 
 
+def test_a_mail_that_bounces_a_second_time_after_the_upgrade_fails_the_request() -> None:
+    with world() as system:
+        request_id = queued(system, "[mail]", "mailed")
+        system.attempt(Channel.EMAIL, request_id)
+        system.bounce(request_id)
+        system.redrive(Channel.EMAIL)
+        system.later(A_MINUTE)
+        system.attempt(Channel.EMAIL, request_id)
+        system.updated = STAGES[NEW]
+        system.later(A_MINUTE)
+        system.bounce(request_id)
+        assert (system.status(request_id), system.arrivals("[mail]")) == ("failed", (0, 2))
+        assert len(system.dead_letters(Channel.EMAIL)) == 1
+
+
 def test_a_bot_gets_the_callback_that_version_1_retried_although_its_message_gets_lost() -> None:
     with world() as system:
         request_id = callback_retrying(system, "[lost]")

@@ -34,6 +34,7 @@ ROUTES: Final = {
     "sales": {"channels": ["slack"], "fallback": "email"},
     "pricing": {"channels": ["email"], "fallback": "slack"},
     "alone": {"channels": ["slack"], "fallback": None},
+    "mailed": {"channels": ["email"], "fallback": None},
     "both": {"channels": ["slack", "email"], "fallback": None},
 }
 SHARDED: Final = (

@@ -39,6 +39,7 @@ class _Attempt(Model):
     outcome: Outcome = Outcome.UNKNOWN
     error: str | None = None
     in_doubt: bool = False
+    forced: bool = False  # True if it belonged to a resend
 
 
 class _Delivery(Model):
@@ -240,7 +241,12 @@ def _attempts(kept: _Delivery) -> tuple[Attempt, ...]:
     attempts: list[Attempt] = []
     for number, entry in enumerate(kept.timeline):
         attempt = Attempt(f"v1-{number}", ms_of(entry.at), entry.outcome, error=entry.error, in_doubt=entry.in_doubt)
-        if entry.outcome is Outcome.DELIVERED:
+        later = kept.timeline[number + 1 :]
+        if entry.outcome is Outcome.DELIVERED and any(each.outcome is Outcome.DELIVERED for each in later):
+            # The item's other attributes are about the last mail. An earlier one was sent again, perhaps as it bounced.
+            if bounce := next((each for each in later if each.outcome is Outcome.FAILED and not each.forced), None):
+                attempt = replace(attempt, error=bounce.error, returned_at=ms_of(bounce.at))
+        elif entry.outcome is Outcome.DELIVERED:
             attempt = replace(
                 attempt,
                 error=kept.last_error if bounced_at else None,
