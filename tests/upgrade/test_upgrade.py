@@ -1,8 +1,9 @@
 """Tests version 1 and the current version side by side on one table, with traffic."""
 
 import json
+import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
@@ -10,8 +11,9 @@ from typing import Final
 import pytest
 
 from assistance.routing import CALLBACK, Channel
+from tests.faults.fault_injection import Kind
 from tests.records import requests
-from tests.upgrade.states import POST, STATES, TRAFFIC, State, callback_retrying, message, queued
+from tests.upgrade.states import POST, STATES, TRAFFIC, State, callback_retrying, delivered, message, queued
 from tests.upgrade.world import A_MINUTE, OVERDUE, STAGES, World, world
 
 OLD, NEW = 0, len(STAGES) - 1
@@ -199,3 +201,44 @@ def test_a_bot_gets_the_callback_that_version_1_retried_although_its_message_get
         assert system.dead_letters(CALLBACK) == []
         assert [json.loads(call.body)["type"] for call in system.bot.calls] == ["assistance_request.delivered"] * 2
         assert len({call.id for call in system.bot.calls}) == 1
+
+
+def resend(system: World, request_id: str) -> None:
+    system.enqueue(Channel.SLACK, message(system, request_id, force=str(uuid.uuid4())))
+
+
+def resend_without_an_answer(system: World, request_id: str) -> None:
+    resend(system, request_id)
+    system.slack.fail("drop", times=1)
+    system.attempt(Channel.SLACK, request_id)
+
+
+def resend_whose_consumer_dies(system: World, request_id: str) -> None:
+    resend(system, request_id)
+    system.killed(Channel.SLACK, request_id, POST, Kind.CRASH_AFTER)
+
+
+def resend_without_an_answer_before_another(system: World, request_id: str) -> None:
+    resend_without_an_answer(system, request_id)
+    resend(system, request_id)
+    system.attempt(Channel.SLACK, request_id)
+    assert system.arrivals("[one]") == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("send", "arrives"),
+    [
+        (resend_without_an_answer, 2),
+        (resend_whose_consumer_dies, 2),
+        (resend_without_an_answer_before_another, 3),
+    ],
+)
+def test_a_resend_of_version_1_that_is_in_doubt_is_searched_for_before_it_is_sent_again(
+    send: Callable[[World, str], None], arrives: int
+) -> None:
+    with world() as system:
+        request_id = delivered(system, "[one]")
+        send(system, request_id)
+        system.updated = STAGES[-1]
+        system.settle()
+        assert (system.arrivals("[one]"), system.dead_letters(Channel.SLACK)) == ((arrives, 0), [])

@@ -159,13 +159,22 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
         # Version 1 did not store which status its callbacks had reported.
         return with_delivery(record, replace(tried, cause=tried.cause or record.end)), name
     if message.force:
-        delivery = Delivery(f"{RESEND}{message.force}", destination, Kind.RESEND)
+        delivery = _resend(message.force, destination, record)
     elif message.fallback and message.fallback.channel == destination:
         delivery = _fallback(message.fallback)
         record = _with_failure(record, message.fallback)
     else:
         return record, str(destination)
     return (record if record.delivery(delivery.name) else with_delivery(record, delivery)), delivery.name
+
+
+def _resend(force: str, destination: Destination, record: Record) -> Delivery:
+    """The resend `force`. Any attempt in doubt may be its: version 1 did not store which attempts were resends."""
+    resend = Delivery(f"{RESEND}{force}", destination, Kind.RESEND)
+    others = next((each for each in record.deliveries if each.destination == destination), resend)
+    doubts = tuple(each for each in others.attempts if each.may_have_arrived)
+    since = max((1 + each.at for each in doubts), default=0)
+    return replace(resend, attempts=doubts, locked_until=others.locked_until, wanted_since=since)
 
 
 def _with_failure(record: Record, stands_in: Fallback) -> Record:
