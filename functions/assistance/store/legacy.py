@@ -169,7 +169,7 @@ def known_to(message: Message, destination: Destination, record: Record) -> tupl
 
 
 def _resend(force: str, destination: Destination, record: Record) -> Delivery:
-    """The resend `force`. Any attempt in doubt may be its: version 1 did not store which attempts were resends."""
+    """The resend `force`. Any attempt in doubt may be its own: version 1 did not store which resend made an attempt."""
     resend = Delivery(f"{RESEND}{force}", destination, Kind.RESEND)
     others = next((each for each in record.deliveries if each.destination == destination), resend)
     doubts = tuple(each for each in others.attempts if each.may_have_arrived)
