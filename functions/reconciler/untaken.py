@@ -6,6 +6,7 @@ time is over.
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from assistance.domain import takes
@@ -20,7 +21,7 @@ TIME_TO_REPORT_MS: Final = 4_000
 def escalate(run: Run, waiting: Iterable[Open]) -> None:
     """Escalate the requests in `waiting` and in the table's index that nobody has taken in time, while time is left."""
     now, seen = run.now(), set[str]()
-    for found in (*waiting, *run.records(run.requests.items.due(Due.TO_TAKE, now))):
+    for found in chain(waiting, run.records(run.requests.items.due(Due.TO_TAKE, now))):
         if found.id in seen or found.record.decides_at is None or found.record.decides_at > now:
             continue
         seen.add(found.id)

@@ -25,6 +25,7 @@ from reconciler.open_requests import QUEUE_RETENTION
 from reconciler.outbox import Sweep
 from reconciler.run import Report
 from tests.faults.fault_injection import Kind
+from tests.faults.humans import ESCALATE_AFTER, STAFFED
 from tests.faults.system import requests
 from tests.faults.test_failures_of_other_designs import break_at, recorded, send_again
 from tests.faults.world import World
@@ -517,6 +518,38 @@ def test_a_reconciler_run_with_a_fast_clock_does_not_hide_requests_accepted_afte
     assert found == [request_id]
 
 
+def sweep_that_reads_one_a_second(system: World, monkeypatch: pytest.MonkeyPatch, read: list[str]) -> Report:
+    """Sweep for 50 seconds at most, of which reading a watched request takes one. Adds its id to `read`."""
+    due, ends = Items.due, system.now + timedelta(seconds=50)
+
+    def slowly(items: Items, *which: Any) -> Iterator[Any]:  # noqa: ANN401
+        for item in due(items, *which):
+            system.advance(1)
+            read.append(item[PARTITION_KEY])
+            yield item
+
+    monkeypatch.setattr(Items, "due", slowly)
+    remaining = timedelta(milliseconds=1)
+    return reconciler.check_requests(Sweep(), lambda: (ends - system.now) // remaining, dry_run=False)
+
+
+def test_a_sweep_without_time_for_all_untaken_requests_escalates_some(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reconciler was off, and the time to take sixty requests has ended meanwhile."""
+    system.deploy(STAFFED)
+    request_ids = [published(system, Topic.SALES, f"key {number}") for number in range(60)]
+    system.settle()
+    system.advance(60 * ESCALATE_AFTER)
+    ends = system.now + timedelta(seconds=50)
+    report = sweep_that_reads_one_a_second(system, monkeypatch, [])
+    assert system.now < ends, "Lambda has not killed it"
+    assert not report.complete
+    assert len(report.untaken) > 40
+    assert set(report.untaken) < set(request_ids)
+    system.deploy({})
+
+
 def test_a_sweep_without_time_for_all_open_requests_checks_the_longest_due_ones_and_the_new_ones(
     system: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,17 +563,8 @@ def test_a_sweep_without_time_for_all_open_requests_checks_the_longest_due_ones_
     new = published(system, Topic.PRICING, "new")
     system.lose_to_subscription_dlq(Channel.EMAIL)
     system.advance(31)
-    due, ends, read = Items.due, system.now + timedelta(seconds=50), list[str]()
-
-    def slowly(items: Items, *which: Any) -> Iterator[Any]:  # noqa: ANN401
-        for item in due(items, *which):
-            system.advance(1)
-            read.append(item[PARTITION_KEY])
-            yield item
-
-    monkeypatch.setattr(Items, "due", slowly)
-    remaining = timedelta(milliseconds=1)
-    report = reconciler.check_requests(Sweep(), lambda: (ends - system.now) // remaining, dry_run=False)
+    ends, read = system.now + timedelta(seconds=50), list[str]()
+    report = sweep_that_reads_one_a_second(system, monkeypatch, read)
     assert system.now < ends, "Lambda has not killed it"
     assert report.dead_lettered == [new]
     assert not report.complete
