@@ -1,6 +1,6 @@
 """Publishes new outbox entries, which the table's stream reports."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,11 +22,11 @@ _PARALLEL: Final = 10
 publisher = cache(lambda: Publisher(aws.sns(), Settings.read().topic_arn, deployed(Settings.read().table_name)))
 
 
-def read(record: dict[str, Any]) -> Outboxed | None:
+def read(by: Publisher, record: dict[str, Any]) -> Outboxed | None:
     """The outbox item in a stream record. None if it can't be read, so that Lambda retries the record."""
     sequence_number = record["dynamodb"]["SequenceNumber"]
     try:
-        return publisher().read(plain(record["dynamodb"].get("NewImage", {})))
+        return by.read(plain(record["dynamodb"].get("NewImage", {})))
     except Unreadable as error:
         logger.error("a stream record holds no outbox entry", sequence_number=sequence_number, wrong=str(error))
     except TableUnavailable as error:
@@ -38,9 +38,11 @@ def read(record: dict[str, Any]) -> Outboxed | None:
 @without_messages()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
     """Publish a batch of stream records. Lambda retries from the first record on that could not be published."""
+    # Before the threads begin: each of them would make AWS clients of its own.
+    ours = publisher()
     with KeptThreads(_PARALLEL) as pool:
-        items = list(pool.map(read, event["Records"]))
-    unpublished = publisher().publish([item for item in items if item])
+        items = list(pool.map(partial(read, ours), event["Records"]))
+    unpublished = ours.publish([item for item in items if item])
     failed = [
         {"itemIdentifier": record["dynamodb"]["SequenceNumber"]}
         for record, item in zip(event["Records"], items, strict=True)

@@ -3,10 +3,12 @@
 import json
 import os
 from datetime import timedelta
+from time import sleep
 from unittest.mock import patch
 
 import pytest
 
+from assistance.platform import aws
 from assistance.routing import ROUTES, Channel, Topic
 from local.slack_server import SlackServer
 from reconciler.lease import lease
@@ -47,6 +49,24 @@ def test_a_republished_request_is_posted_once(stack: Cloud, slack: SlackServer) 
     stack.produce(records)
     stack.consume_until_quiet(Channel.SLACK)
     assert arrived(slack, "once") == 1
+
+
+def test_the_stream_producer_makes_each_aws_client_once_although_its_first_batch_has_several_threads(
+    stack: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make = list[str](), aws.sns
+
+    def slowly() -> aws.SNSClient:
+        made.append("sns")
+        sleep(0.05)
+        return make()
+
+    for topic in Topic:
+        stack.post(topic)
+    forget()
+    monkeypatch.setattr(aws, "sns", slowly)
+    assert stack.produce() == []
+    assert len(made) == 1
 
 
 def test_only_the_unpublishable_stream_record_of_a_batch_is_reported_as_failed(
