@@ -168,7 +168,7 @@ def resend(
     """Send a request by a channel once more, even if it has been delivered. The message says that it is a repeat.
 
     Each run of this command sends one message, even if the queue hands it to the consumer twice. 'status' shows the
-    resend as a separate delivery. The command refuses while another delivery by that channel is not finished.
+    resend as a separate delivery. The command refuses while the request, or its fallback, is on its way by the channel.
     """
     stack = stack_of(context)
     if channel not in stack.channels():
