@@ -2,8 +2,9 @@
 
 import json
 import os
+from contextlib import suppress
 from datetime import timedelta
-from time import sleep
+from threading import Barrier, BrokenBarrierError
 from unittest.mock import patch
 
 import pytest
@@ -54,11 +55,12 @@ def test_a_republished_request_is_posted_once(stack: Cloud, slack: SlackServer) 
 def test_the_stream_producer_makes_each_aws_client_once_although_its_first_batch_has_several_threads(
     stack: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, make = list[str](), aws.sns
+    made, make, another_thread = list[str](), aws.sns, Barrier(2, timeout=0.2)
 
     def slowly() -> aws.SNSClient:
         made.append("sns")
-        sleep(0.05)
+        with suppress(BrokenBarrierError):
+            another_thread.wait()
         return make()
 
     for topic in Topic:
