@@ -1,8 +1,7 @@
 """Tests that an answer which is not the API's own, but a proxy's, say, becomes a one-line error, not a traceback."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -10,6 +9,7 @@ from cli import requests
 from cli.errors import Failure
 from cli.stack import Stack
 from tests.cli.steps import Operator
+from tests.http_server import serving
 
 
 class Proxy(BaseHTTPRequestHandler):
@@ -27,14 +27,9 @@ class Proxy(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxied(operator: Operator) -> Iterator[Stack]:
-    keys = operator.session.client("apigateway")
-    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url, key = f"http://127.0.0.1:{server.server_port}", keys.create_api_key(name="bot", value="k" * 32)["id"]
+    key = operator.session.client("apigateway").create_api_key(name="bot", value="k" * 32)["id"]
+    with serving(Proxy) as url:
         yield Stack("assistance-dev", operator.session, None, operator.outputs | {"ApiUrl": url, "ApiKeyId": key})
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(

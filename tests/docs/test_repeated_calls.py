@@ -4,15 +4,15 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from tests.e2e.test_examples import EXAMPLES
+from tests.http_server import serving
 
 ACCEPTED = json.dumps({"status": "delivered", "links": {"self": "/any"}}).encode()
 
@@ -38,12 +38,8 @@ class CutOff(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     CutOff.keys.clear()
-    with HTTPServer(("127.0.0.1", 0), CutOff) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(CutOff) as address:
+        yield address
 
 
 @pytest.mark.parametrize(("language", "program", "file"), [("python", sys.executable, "a.py"), ("js", "node", "a.mjs")])
