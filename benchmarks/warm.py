@@ -110,13 +110,22 @@ def _slack(request: Request, **_: object) -> addinfourl:
 
 @contextmanager
 def no_network() -> Iterator[None]:
-    """Answer calls of botocore and of Slack's SDK in this process, instead of opening a socket."""
+    """Answer calls of botocore and of Slack's SDK in this process, instead of opening a socket.
+
+    Raises a `RuntimeError` if the functions' AWS clients would validate parameters, as they do outside Lambda.
+    """
     with (
         patch("botocore.httpsession.URLLib3Session.send", _aws),
         patch("slack_sdk.web.base_client.urlopen", _slack),
         patch("slack_sdk.webhook.client.urlopen", _slack),
         patch.dict(os.environ, events.environment(URL, slack_api_url=URL + SLACK_PATH, table=SWEPT_TABLE)),
     ):
+        from assistance.platform import aws  # noqa: PLC0415 # it reads its environment at import
+
+        config: Any = aws.QUICK  # botocore's types lack the attribute
+        if config.parameter_validation:
+            message = "assistance.platform.aws was imported before, without the environment of a function on Lambda"
+            raise RuntimeError(message)
         yield
 
 

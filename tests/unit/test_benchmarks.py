@@ -29,14 +29,31 @@ assert growth.svg(growth.charts(grown)).count('fill="none"') == len(grown)
 """
 
 
+IMPORTED_BEFORE = """
+from benchmarks import events, warm
+events.take()
+with warm.no_network():
+    pass
+"""
+
+
+def run(program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a Python program in a separate process, since the benchmark replaces AWS and the settings for it."""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    environment = {"PYTHONPATH": "functions"}
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
 def test_every_invocation_measured_by_the_benchmark_succeeds() -> None:
-    # In a separate process, since the benchmark replaces AWS and the settings for it.
-    command = [sys.executable, "-W", "ignore", "-c", EACH_ONCE]
-    done = subprocess.run(
-        command, check=False, cwd=ROOT, env={"PYTHONPATH": "functions"}, capture_output=True, text=True
-    )
+    done = run(EACH_ONCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["30", "0", "202", "200", "[]", "[]", "[]", "200", "200"]
+
+
+def test_the_benchmark_measures_no_aws_client_that_validates_its_parameters() -> None:
+    done = run(IMPORTED_BEFORE)
+    assert done.returncode == 1
+    assert "assistance.platform.aws was imported before" in done.stderr
 
 
 def test_the_generated_page_about_load_shows_the_measured_values(tmp_path: Path) -> None:
