@@ -187,6 +187,21 @@ def test_a_mail_that_bounces_a_second_time_after_the_upgrade_fails_the_request()
         assert len(system.dead_letters(Channel.EMAIL)) == 1
 
 
+def test_a_resent_mail_of_version_1_that_bounces_only_after_the_upgrade_fails_the_request() -> None:
+    with world() as system:
+        request_id = queued(system, "[mail]", "mailed")
+        system.attempt(Channel.EMAIL, request_id)
+        system.bounce(request_id)
+        system.enqueue(Channel.EMAIL, message(system, request_id, force=str(uuid.uuid4())))
+        system.attempt(Channel.EMAIL, request_id)
+        assert system.status(request_id) == "delivered"
+        system.updated = STAGES[NEW]
+        system.later(A_MINUTE)
+        system.bounce(request_id)
+        assert (system.status(request_id), system.arrivals("[mail]")) == ("failed", (0, 2))
+        assert len(system.dead_letters(Channel.EMAIL)) == 2
+
+
 def test_a_bot_gets_the_callback_that_version_1_retried_although_its_message_gets_lost() -> None:
     with world() as system:
         request_id = callback_retrying(system, "[lost]")

@@ -183,9 +183,13 @@ def returned(record: Record, result: str, code: str, *, now: int) -> Record:
     found = record.sent_as(result)
     if found is None or found[1].returned_at is not None:
         return record
-    delivery, attempt = found
-    after = _with_attempt(delivery, replace(attempt, returned_at=now, error=code))
-    return _failed(record, replace(with_delivery(record, after), watched=True), after, code, now)
+
+    def came_back(attempt: Attempt) -> Attempt:
+        return replace(attempt, returned_at=now, error=code) if attempt.result == result else attempt
+
+    # A resend that version 1 has made holds the same attempt as the delivery that it repeats.
+    deliveries = tuple(replace(each, attempts=tuple(map(came_back, each.attempts))) for each in record.deliveries)
+    return _failed(record, replace(record, deliveries=deliveries, watched=True), found[0], code, now)
 
 
 def confirmed(record: Record, result: str, *, at: int) -> Record:
