@@ -263,6 +263,8 @@ def _broken_by_reports(record: Record, core: Memory) -> str | None:
             attempt = returned.sent_as(result)[1]
             if returned is not record and (attempt.error, attempt.returned_at) != ("bounce", NOW):
                 return f"the record does not say why a mail of {delivery.name} came back"
+            if returned is not record and not returned.watched:
+                return f"a mail of {delivery.name} came back, and the reconciler does not look at the request"
             others = [each for each in _delivery(returned, delivery.name).attempts if each.result != result]
             if others != [each for each in delivery.attempts if each.result != result]:
                 return f"a mail of {delivery.name} came back, and another attempt has changed"
