@@ -1,7 +1,6 @@
 """Turns a record into an item, and back. The item keeps members that a later version of this code has added."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final
@@ -105,12 +104,11 @@ def _times(record: Record) -> Iterator[int]:
             yield from (attempt.at, attempt.ended_at or 0, attempt.returned_at or 0, attempt.confirmed_at or 0)
 
 
-def _carried(kind: type, before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def _carried(kind: type[Record | Delivery | Attempt | Take], before: Any, after: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
     """The document `after`, plus those members of `before` that the class `kind` lacks: a later version added them."""
     if not isinstance(before, Mapping):
         return after
-    known = {field.name for field in fields(kind)}
-    merged = {name: value for name, value in before.items() if name not in known} | after
+    merged = {name: value for name, value in before.items() if name not in kind.__slots__} | after
     for name, part, key in (("deliveries", Delivery, "name"), ("attempts", Attempt, "id"), ("takes", Take, "id")):
         if name in after:
             olds = {each.get(key): each for each in before.get(name, ()) if isinstance(each, Mapping)}
