@@ -101,7 +101,9 @@ def _release(requests: Requests, found: RequestRecord, form: Form, via: Channel)
     if found.record.is_released_too_often:
         logger.warning("released too often", request_id=request_id)
         return Shown(found.request, found.record.taken)
-    stored = release(requests, request_id, f"{_LINK}{form.release}", by=form.by(via), via=via)
-    taken = stored.record.taken
+    take_id = f"{_LINK}{form.release}"
+    # The form to release has no field for a name: the human is the one who has taken the request.
+    by = next((each.by for each in found.record.takes if each.id == take_id), form.by(via))
+    taken = release(requests, request_id, take_id, by=by, via=via).record.taken
     logger.info("not released" if taken else "released", request_id=request_id)
     return Shown(found.request, taken)

@@ -167,6 +167,16 @@ def test_only_the_person_who_took_the_request_can_release_it_on_the_take_page(st
     assert "Taken by Ben" in page_text(visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM))
 
 
+def test_the_callback_about_a_release_on_the_take_page_names_the_person_who_had_the_request(stack: Cloud) -> None:
+    request_id = delivered(stack, callback_url="http://127.0.0.1:9/told")
+    [own] = re.findall('name="release" value="([^"]+)"', press(stack, mailed(), "Anna")["body"])
+    visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM)
+    told = [each.cause for each in record_of(stack.table, request_id).callbacks if isinstance(each.cause, Handled)]
+    assert [(each.how, each.by, each.via) for each in told] == [
+        ("taken", "Anna", "email"), ("released", "Anna", "email"),
+    ]  # fmt: skip
+
+
 def test_a_script_with_a_link_can_only_take_and_release_so_often_that_the_record_stays_small(stack: Cloud) -> None:
     request_id, longest = delivered(stack, callback_url="http://127.0.0.1:9/told"), "\U0001f600" * 60
     for number in range(MAX_TAKES + 1):
