@@ -67,7 +67,7 @@ callback, and the next attempt repeats it with the same `webhook-id`. *Not sent*
 
 | code | kind | note |
 |---|---|---|
-| `http_410` | permanent | the bot wants no more callbacks for this request |
+| `http_410` | permanent | the bot does not want this callback; it still gets later ones of the request |
 | `address_not_public` | permanent | not sent: the host in `callback_url` has a private address |
 | `http_429` | rate limited | `Retry-After` counts up to half an hour; the back-off is added |
 | `http_…` | transient | any other status but 2xx, redirects too; the consumer waits for `Retry-After` |

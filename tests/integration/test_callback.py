@@ -325,6 +325,16 @@ def test_the_message_of_a_failed_callback_goes_to_the_dead_letter_queue_and_the_
     assert not stack.dead_letters(CALLBACK)
 
 
+def test_a_response_410_ends_only_the_callback_that_it_answers(stack: Cloud, bot: Receiver) -> None:
+    bot.answers = [(410, {})]
+    request_id = stack.post("sales", callback_url=bot.url)
+    travel(stack)
+    takes.take(requests(stack), request_id, "t1", by="Anna", via="slack")
+    travel(stack)
+    types = [call.verified(SIGNING_SECRET)["type"] for call in bot.calls]
+    assert types == ["assistance_request.delivered", "assistance_request.taken"]
+
+
 def test_a_callback_is_signed_with_both_keys_if_the_signing_secret_contains_two_keys(
     stack: Cloud, bot: Receiver
 ) -> None:
