@@ -12,6 +12,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "functions")]
 
 from aws_cdk import Annotations, App, DefaultStackSynthesizer, Environment, Tags  # noqa: E402
 
+from infra import environment_size  # noqa: E402
 from infra.bundle import BundlingFailed  # noqa: E402
 from infra.config import Config  # noqa: E402
 from infra.stack import AssistanceStack  # noqa: E402
@@ -69,12 +70,21 @@ def build(app: App, config: Config) -> AssistanceStack:
     return stack
 
 
+def synthesize(app: App, config: Config) -> None:
+    """Write the template. Raises `InvalidConfig` also for settings that are too long for the functions' variables."""
+    stack = build(app, config)
+    artifact = app.synth().get_stack_by_name(stack.stack_name)
+    # An unknown region is `unknown-region`, as long as the longest of the real ones.
+    found = environment_size.problem_of(artifact.template, stack=stack.stack_name, region=artifact.environment.region)
+    if found:
+        raise InvalidConfig(f"{config.stage} can't be deployed: {found}.")
+
+
 def main() -> None:
     """Synthesize the template, or exit with a message that says what is wrong."""
     app = new_app()
     try:
-        build(app, settings(app.node.get_all_context()))
-        app.synth()
+        synthesize(app, settings(app.node.get_all_context()))
     except (InvalidConfig, BundlingFailed) as error:
         sys.exit(f"error: {error}")
 

@@ -36,8 +36,8 @@ EVERY = {path.parent.name for path in ROOT.glob("functions/*/handler.py")}
 INTERACTIVE = {"slack_interactions", "take_page"}
 FOLDERS = EVERY - INTERACTIVE - {f"{channel}_consumer" for channel in Channel if channel not in named(ROUTES.values())}
 TAKING = {"local", "everything", "takes"}
-SHARED = {"__init__", "addresses", "app", "batches", "bundle", "channel", "dashboard",
-          "dead_letters", "domain", "email_sender", "encryption", "fingerprint", "firewall", "governed", "heartbeat",
+SHARED = {"__init__", "addresses", "app", "batches", "bundle", "channel", "dashboard", "dead_letters", "domain",
+          "email_sender", "encryption", "environment_size", "fingerprint", "firewall", "governed", "heartbeat",
           "interactive_function", "linter_exceptions", "monitoring", "openapi", "python_function", "retries", "routes",
           "stack", "stages", "table"}  # fmt: skip
 
