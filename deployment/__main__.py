@@ -20,6 +20,7 @@ from deployment import facts, preflight
 from deployment.facts import Clients, Facts
 from deployment.problem import Problem, Target
 from deployment.removals import removed
+from deployment.stuck_stack import is_deployed
 from infra.config import Config
 from infra.stages import InvalidConfig, settings
 
@@ -37,7 +38,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The result of the checks: the account and region, clients that may read there, and whether the stack exists."""
+    """The result of the checks: the account and region, clients that may read there, and whether it updates a stack."""
 
     target: Target
     clients: Clients
@@ -121,7 +122,7 @@ def _check(config: Config, context: Mapping[str, Any], profile: str | None) -> C
         raise Refused(_shown(problems))
     for problem in problems:
         print(f"warning: {problem.description}\n  {problem.remedy}", file=sys.stderr)
-    return Checks(target, clients, deployed=found.stack is not None)
+    return Checks(target, clients, deployed=is_deployed(found.stack))
 
 
 def _compare(config: Config, checks: Checks, arguments: Sequence[str], *, allowed: bool) -> None:

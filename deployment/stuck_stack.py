@@ -12,6 +12,9 @@ TABLE: Final = "AWS::DynamoDB::GlobalTable"
 FIRST_DEPLOYMENT_FAILED: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"})
 """States after a failed first deployment. Such a stack can only be deleted, which the CDK does automatically, unless
 termination protection is on."""
+NOT_BEGUN: Final = "REVIEW_IN_PROGRESS"
+"""The state of a stack whose first change set nobody has executed. The stack has neither resources nor a template:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html"""
 
 
 def problem_of(stack: DeployedStack, options: str) -> Problem | None:
@@ -45,12 +48,17 @@ def problem_of(stack: DeployedStack, options: str) -> Problem | None:
             f"{about}: CloudFormation could not roll back a failed update.",
             _commands("Correct the cause, continue the rollback, and deploy again:", steps),
         )
-    if stack.status.endswith("_IN_PROGRESS") and stack.status != "REVIEW_IN_PROGRESS":
+    if stack.status.endswith("_IN_PROGRESS") and stack.status != NOT_BEGUN:
         shown = f"aws cloudformation describe-stacks {named} --query Stacks[0].StackStatus"
         return Problem(
             f"{about}: CloudFormation is still working on it.", _commands("Deploy again when it is done:", [shown])
         )
     return None
+
+
+def is_deployed(stack: DeployedStack | None) -> bool:
+    """Whether a deployment updates the stack, and may so remove resources from it. Otherwise it creates the stack."""
+    return stack is not None and stack.status not in {NOT_BEGUN, *FIRST_DEPLOYMENT_FAILED}
 
 
 def _deletion(stack: DeployedStack, named: str, options: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import boto3
@@ -11,7 +13,17 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from deployment.__main__ import main
-from deployment.facts import Clients, Facts, caller, clients_of, gathered, node_version, reader, ses_is_in
+from deployment.facts import (
+    Clients,
+    DeployedStack,
+    Facts,
+    caller,
+    clients_of,
+    gathered,
+    node_version,
+    reader,
+    ses_is_in,
+)
 
 REGION = "eu-central-1"
 STACK = "assistance-staging"
@@ -97,3 +109,39 @@ def test_the_preflight_check_uses_the_region_in_the_environment_variables_like_t
     with mock_aws(), pytest.raises(SystemExit, match="these credentials are for 123456789012"):
         main(["-c", "stage=dev", "-c", "account=210987654321"])
     assert f"Checking 123456789012, {REGION}," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        # The deployer has not executed the first change set, so the stack has neither resources nor a template.
+        ("REVIEW_IN_PROGRESS", "the CDK deploys"),
+        # The first deployment failed, for example because of what the deployer now leaves out. The CDK deletes the
+        # stack before it creates it anew.
+        ("ROLLBACK_COMPLETE", "the CDK deploys"),
+        ("ROLLBACK_FAILED", "the CDK deploys"),
+        ("UPDATE_COMPLETE", "It would remove from assistance-staging, in eu-central-1:\n  - the queue Queue"),
+    ],
+)
+def test_a_stack_that_was_never_deployed_loses_no_resources_by_its_next_deployment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str, said: str
+) -> None:
+    def deploy(*_: object) -> None:
+        raise SystemExit("the CDK deploys")
+
+    found = Facts(
+        node=24, has_ses=True, bootstrap=28, identity_exists=False, concurrency=900, stack=DeployedStack(STACK, status)
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setattr("deployment.facts.gathered", lambda *_, **__: found)
+    monkeypatch.setattr("deployment.__main__.BUILT", tmp_path)
+    monkeypatch.setattr("deployment.__main__.subprocess.run", lambda *_, **__: CompletedProcess([], 0))
+    monkeypatch.setattr("deployment.__main__.os.execv", deploy)
+    (tmp_path / f"{STACK}.template.json").write_text('{"Resources": {}}', "utf-8")
+    with mock_aws():
+        cloudformation = boto3.client("cloudformation", region_name=REGION)
+        if status != "REVIEW_IN_PROGRESS":
+            cloudformation.create_stack(StackName=STACK, TemplateBody=TEMPLATE)
+        with pytest.raises(SystemExit, match=said):
+            main(["-c", "stage=staging"])
