@@ -128,11 +128,13 @@ def _store(name: str) -> str:
 
 
 def _subscriptions(stack: Stack) -> Iterator[Finding]:
-    pending = [
-        it["Endpoint"] for it in _subscribed(stack, "TopicArn") if it["SubscriptionArn"] == "PendingConfirmation"
-    ]
-    advice = "deploy the stack again"
-    yield ok_if("Channels' subscriptions", not pending, "confirmed" if not pending else "pending", advice)
+    # SNS does not list a subscription that somebody has deleted, so look for each queue.
+    confirmed = {it["Endpoint"].rpartition(":")[2] for it in _subscribed(stack, "TopicArn") if _is_confirmed(it)}
+    missing = [each for each in [*stack.channels(), CALLBACK] if _name(stack.queue_url(each)) not in confirmed]
+    found = f"SNS passes no messages to: {', '.join(missing)}" if missing else "confirmed"
+    # An ordinary deployment does not create anew what somebody has deleted.
+    advice = "create them again: docs/operations.md#undo-a-change-by-hand"
+    yield ok_if("Channels' subscriptions", not missing, found, advice)
     if "OperatorTopicArn" not in stack.outputs:
         yield Finding(
             "Alarms", State.SKIPPED, "not checked, because this stage has no alarms: its setting 'alarms' is false"
@@ -148,6 +150,14 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     else:
         found = f"not confirmed: {', '.join(pending)}" if pending else "subscription confirmed"
         yield ok_if("Alarms", not pending, found, "open the link in the mail that SNS sent to this address")
+
+
+def _is_confirmed(subscription: Mapping[str, str]) -> bool:
+    return subscription["SubscriptionArn"] != "PendingConfirmation"
+
+
+def _name(queue_url: str) -> str:
+    return queue_url.rpartition("/")[2]
 
 
 def _subscribed(stack: Stack, output: str) -> list[Any]:

@@ -395,3 +395,18 @@ def test_the_doctor_command_does_not_check_a_default_place_that_no_route_uses(
     findings = json.loads(operator.run("doctor", "--json").stdout)
     found = [it["found"] for it in findings if it["check"] in {"Slack channel", "SES recipient"}]
     assert found == ["C0ASSIST can be read", f"{deployed['EMAIL_SENDER']} is not verified"]
+
+
+def test_the_doctor_command_names_a_channel_whose_subscription_somebody_has_deleted(operator: Operator) -> None:
+    sns, topic = operator.session.client("sns"), operator.cloud.environment["TOPIC_ARN"]
+    [slack] = [
+        it["SubscriptionArn"]
+        for it in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        if it["Endpoint"].endswith(f":{operator.outputs['SlackQueueUrl'].rpartition('/')[2]}")
+    ]
+    sns.unsubscribe(SubscriptionArn=slack)
+    [finding] = [
+        it for it in json.loads(operator.run("doctor", "--json").stdout) if it["check"] == "Channels' subscriptions"
+    ]
+    assert (finding["state"], finding["found"]) == ("wrong", "SNS passes no messages to: slack")
+    assert "undo-a-change-by-hand" in finding["advice"]
