@@ -30,6 +30,9 @@ _CHANNEL_ADVICE: Final = {
 _NO_TOKEN: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", "token_expired", "token_revoked"})
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
+_DELETED: Final = "Deleted"
+"""What SNS lists for some days as the ARN of a subscription that somebody has ended by the link in a mail. AWS does not
+document it: https://github.com/ansible/ansible/pull/20086"""
 _DESCRIBED_IN: Final = {
     CALLBACK: "docs/deployment.md#change-the-secret-of-the-callbacks",
     "slack-signing": "docs/deployment.md#after-the-first-deployment",
@@ -143,17 +146,23 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
     if stack.endpoint_url is not None:
         yield Finding("Alarms", State.SKIPPED, "not checked, because alarms of a local stack notify nobody")
         return
-    operators = _subscribed(stack, "OperatorTopicArn")
-    pending = [it["Endpoint"] for it in operators if it["SubscriptionArn"] == "PendingConfirmation"]
+    operators = [it for it in _subscribed(stack, "OperatorTopicArn") if it["SubscriptionArn"] != _DELETED]
+    pending = [it["Endpoint"] for it in operators if not _is_confirmed(it)]
     if not operators:
-        yield Finding("Alarms", State.WRONG, "they notify nobody", "set operator_email, and deploy")
+        # SNS deletes a subscription after 48 hours without confirmation, or if somebody uses the link in a mail:
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-delete-subscription-topic.html
+        advice = (
+            "set operator_email, and deploy; if it is set, SNS has deleted the subscription: aws sns subscribe "
+            f"--topic-arn {stack.output('OperatorTopicArn')} --protocol email --notification-endpoint ADDRESS"
+        )
+        yield Finding("Alarms", State.WRONG, "they notify nobody", advice)
     else:
         found = f"not confirmed: {', '.join(pending)}" if pending else "subscription confirmed"
         yield ok_if("Alarms", not pending, found, "open the link in the mail that SNS sent to this address")
 
 
 def _is_confirmed(subscription: Mapping[str, str]) -> bool:
-    return subscription["SubscriptionArn"] != "PendingConfirmation"
+    return subscription["SubscriptionArn"] not in {"PendingConfirmation", _DELETED}
 
 
 def _name(queue_url: str) -> str:

@@ -397,6 +397,41 @@ def test_the_doctor_command_does_not_check_a_default_place_that_no_route_uses(
     assert found == ["C0ASSIST can be read", f"{deployed['EMAIL_SENDER']} is not verified"]
 
 
+OPERATORS = "arn:aws:sns:us-east-1:123456789012:operators"
+ACTIVE = f"{OPERATORS}:9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+
+
+@pytest.mark.parametrize(
+    ("subscriptions", "state", "found", "advice"),
+    [
+        ({"ops@company.io": ACTIVE}, "ok", "confirmed", ""),
+        ({"ops@company.io": "PendingConfirmation"}, "wrong", "not confirmed: ops@company.io", "open the link"),
+        # SNS deletes a subscription that nobody confirms within 48 hours. A deployment does not create it again.
+        ({}, "wrong", "they notify nobody", f"aws sns subscribe --topic-arn {OPERATORS}"),
+        # SNS still lists a subscription for some days after its reader has ended it.
+        ({"ops@company.io": "Deleted"}, "wrong", "they notify nobody", f"aws sns subscribe --topic-arn {OPERATORS}"),
+        ({"old@company.io": "Deleted", "ops@company.io": ACTIVE}, "ok", "confirmed", ""),
+    ],
+)
+def test_the_doctor_command_reports_an_operator_whom_the_alarms_do_not_reach(
+    operator: Operator, subscriptions: dict[str, str], state: str, found: str, advice: str
+) -> None:
+    listed = [{"Endpoint": endpoint, "SubscriptionArn": arn} for endpoint, arn in subscriptions.items()]
+
+    def answer(params: dict[str, Any], **_: object) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+        if params["body"]["TopicArn"] != OPERATORS:
+            return None
+        return SimpleNamespace(status_code=200), {"Subscriptions": listed}
+
+    operator.outputs["OperatorTopicArn"] = OPERATORS
+    operator.session.events.register("before-call.sns.ListSubscriptionsByTopic", answer)
+    result = operator.run("doctor", "--json")
+    [finding] = [finding for finding in json.loads(result.stdout) if finding["check"] == "Alarms"]
+    assert finding["state"] == state
+    assert found in finding["found"]
+    assert advice in finding["advice"]
+
+
 def test_the_doctor_command_names_a_channel_whose_subscription_somebody_has_deleted(operator: Operator) -> None:
     sns, topic = operator.session.client("sns"), operator.cloud.environment["TOPIC_ARN"]
     [slack] = [
