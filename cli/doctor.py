@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from slack_sdk import WebClient
 
@@ -147,7 +148,7 @@ def _subscriptions(stack: Stack) -> Iterator[Finding]:
         yield Finding("Alarms", State.SKIPPED, "not checked, because alarms of a local stack notify nobody")
         return
     operators = [it for it in _subscribed(stack, "OperatorTopicArn") if it["SubscriptionArn"] != _DELETED]
-    pending = [it["Endpoint"] for it in operators if not _is_confirmed(it)]
+    pending = [_shown(it["Endpoint"]) for it in operators if not _is_confirmed(it)]
     if not operators:
         # SNS deletes a subscription after 48 hours without confirmation, or if somebody uses the link in a mail:
         # https://docs.aws.amazon.com/sns/latest/dg/sns-delete-subscription-topic.html
@@ -167,6 +168,11 @@ def _is_confirmed(subscription: Mapping[str, str]) -> bool:
 
 def _name(queue_url: str) -> str:
     return queue_url.rpartition("/")[2]
+
+
+def _shown(endpoint: str) -> str:
+    """An address as findings show it: of a URL only the host, because the rest may contain a paging service's key."""
+    return urlsplit(endpoint).hostname or endpoint
 
 
 def _subscribed(stack: Stack, output: str) -> list[Any]:

@@ -411,9 +411,11 @@ ACTIVE = f"{OPERATORS}:9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
         # SNS still lists a subscription for some days after its reader has ended it.
         ({"ops@company.io": "Deleted"}, "wrong", "they notify nobody", f"aws sns subscribe --topic-arn {OPERATORS}"),
         ({"old@company.io": "Deleted", "ops@company.io": ACTIVE}, "ok", "confirmed", ""),
+        # `make deploy` prints the findings, and the jobs of a pipeline log them.
+        ({"https://pages.example.com/x/SECRET1": "PendingConfirmation"}, "wrong", "pages.example.com", "open the link"),
     ],
 )
-def test_the_doctor_command_reports_an_operator_whom_the_alarms_do_not_reach(
+def test_the_doctor_command_reports_an_operator_whom_the_alarms_do_not_reach_and_shows_no_key_of_a_paging_service(
     operator: Operator, subscriptions: dict[str, str], state: str, found: str, advice: str
 ) -> None:
     listed = [{"Endpoint": endpoint, "SubscriptionArn": arn} for endpoint, arn in subscriptions.items()]
@@ -426,6 +428,7 @@ def test_the_doctor_command_reports_an_operator_whom_the_alarms_do_not_reach(
     operator.outputs["OperatorTopicArn"] = OPERATORS
     operator.session.events.register("before-call.sns.ListSubscriptionsByTopic", answer)
     result = operator.run("doctor", "--json")
+    assert "SECRET1" not in result.output
     [finding] = [finding for finding in json.loads(result.stdout) if finding["check"] == "Alarms"]
     assert finding["state"] == state
     assert found in finding["found"]
