@@ -128,10 +128,17 @@ class Settings(BaseModel):
         "without requests. Default: false for dev, else true.",
     )
     retention_days: int = Field(
-        90, ge=30, description="How many days the table keeps a request; longer than a queue keeps a dead letter."
+        90,
+        ge=30,
+        # With millions of days the API would fail at each call, because Python's dates end with the year 9999.
+        le=36_500,
+        description="How many days the table keeps a request; longer than a queue keeps a dead letter.",
     )
     grace_seconds: int = Field(
-        60, ge=1, description="Age in seconds at which the reconciler publishes a request that the stream has not."
+        60,
+        ge=1,
+        le=86_400,
+        description="Age in seconds at which the reconciler publishes a request that the stream has not.",
     )
     reconcile_interval_minutes: int = Field(1, ge=1, le=60, description="How often the reconciler runs.")
     # The next four settings default to the retry policies in infra/retries.py: one for channels, one for callbacks.
@@ -152,6 +159,8 @@ class Settings(BaseModel):
     overdue_seconds: int = Field(
         900,
         ge=60,
+        # A queue keeps a message for four days, so a message that has not come by then is lost.
+        le=345_600,
         description="Seconds after which an attempt that has not happened counts as lost, if its queue is empty.",
     )
     throttle_rate: int = Field(100, ge=1, description="Calls per second that an API key may make.")

@@ -78,6 +78,10 @@ def test_settings_are_read_from_command_line_strings_and_from_json() -> None:
         ),
         ({"retention_days": "soon"}, "retention_days: Input should be a valid integer"),
         ({"retention_days": "29"}, "retention_days: Input should be greater than or equal to 30 (got '29')"),
+        # The functions could not compute with such times: the API would fail at each call, the reconciler in each run.
+        ({"retention_days": "3000000"}, "retention_days: Input should be less than or equal to 36500"),
+        ({"grace_seconds": "1" + "0" * 15}, "grace_seconds: Input should be less than or equal to 86400"),
+        ({"overdue_seconds": "1" + "0" * 15}, "overdue_seconds: Input should be less than or equal to 345600"),
         ({"log_retention_days": "8"}, "log_retention_days: Input should be 1, 3, 5, 7"),
         ({"consumer_max_concurrency": "1"}, "consumer_max_concurrency: Input should be greater than or equal to 2"),
         ({"email_sender_name": "a\r\nBcc: b@c.io"}, "email_sender_name: String should match pattern"),
