@@ -12,6 +12,10 @@ KINDS: Final[Mapping[str, str]] = {
     "AWS::SecretsManager::Secret": "the secret {}, with its value",
     "AWS::DynamoDB::GlobalTable": "the table {}, with every request",
     "AWS::ApiGateway::RestApi": "the API {}, with the URL that bots call",
+    "AWS::ApiGateway::ApiKey": "the API key {}, with which bots call",
+    "AWS::ApiGateway::DomainName": "the domain {}, at which bots call",
+    "AWS::KMS::Key": "the encryption key {}, without which nobody can read what it has encrypted",
+    "AWS::WAFv2::WebACL": "the web ACL {}, which protects the API",
     "AWS::SES::EmailIdentity": "the sender {}, which mails are sent from",
 }
 _QUEUE: Final = re.compile(r"([A-Z][a-z]+)QueueUrl")

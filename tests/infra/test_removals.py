@@ -36,6 +36,17 @@ def test_the_list_of_removals_names_a_removed_queue_a_removed_secret_and_a_remov
     assert {"the table Table, with every request", "the secret SlackConsumerToken, with its value"} <= set(found)
 
 
+def test_the_list_of_removals_names_what_bots_need_to_call_and_what_protects_the_api_and_its_logs() -> None:
+    # Without the setting api_keys=2, a deployment creates another key with the label 1, and the bots' calls get 403.
+    found = taken("everything", "production")
+    assert {
+        "the API key ApiRestKey2, with which bots call",
+        "the domain DomainName, at which bots call",
+        "the encryption key GovernedLogsKey, without which nobody can read what it has encrypted",
+        "the web ACL ApiFirewallAcl, which protects the API",
+    } <= set(found)
+
+
 def test_the_list_of_removals_does_not_show_the_secret_key_in_the_url_of_a_removed_webhook() -> None:
     hook = {
         "Type": "AWS::SNS::Subscription",
