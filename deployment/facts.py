@@ -45,7 +45,9 @@ class DeployedStack:
 
     def names(self, kind: str) -> list[str]:
         """The physical names of the stack's existing resources of that type."""
-        return [each.name for each in self.resources if each.kind == kind and each.status != "DELETE_COMPLETE"]
+        # A resource whose creation failed may have no name.
+        found = [each for each in self.resources if each.kind == kind and each.status != "DELETE_COMPLETE"]
+        return [each.name for each in found if each.name]
 
 
 @dataclass(frozen=True, slots=True)

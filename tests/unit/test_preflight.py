@@ -136,6 +136,15 @@ def test_a_stack_in_a_status_that_can_be_updated_passes_the_preflight_check(stat
     assert no_problem(replace(FACTS, stack=replace(UP, status=status)))
 
 
+def test_a_failed_first_deployment_that_created_no_table_prints_no_command_for_a_table() -> None:
+    # CloudFormation lists the table without a name, if somebody may not create tables, for example.
+    table = Resource(TABLE, "", "CREATE_FAILED")
+    failed = DeployedStack("assistance-production", "ROLLBACK_COMPLETE", protected=True, resources=(table,))
+    remedy = only_problem(replace(FACTS, stack=failed)).remedy
+    assert "delete-stack" in remedy
+    assert "dynamodb" not in remedy
+
+
 def test_the_advice_never_contains_deleting_the_table_of_a_stack_that_was_deployed_before() -> None:
     table = Resource(TABLE, "assistance-production-Table-1A2B", "DELETE_FAILED")
     assert (
