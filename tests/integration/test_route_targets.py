@@ -74,6 +74,18 @@ def test_a_topic_without_a_slack_channel_uses_the_default_slack_channel_of_the_s
     assert posted(slack) == {"C0ASSIST": 1}
 
 
+def test_an_accepted_request_of_a_removed_topic_is_posted_to_the_default_slack_channel_of_the_stage(
+    stack: Cloud, slack: SlackServer, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(sales={"slack": "C0SALES"})
+    stack.post("sales")
+    stack.produce()
+    monkeypatch.setenv("ROUTES", json.dumps({"pricing": CHANNELS["pricing"]}))
+    forget()
+    stack.consume(Channel.SLACK)
+    assert posted(slack) == {"C0ASSIST": 1}
+
+
 def test_a_rate_limit_of_one_slack_channel_delays_no_other_slack_channel(
     stack: Cloud, slack: SlackServer, deploy: Deploy
 ) -> None:
