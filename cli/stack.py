@@ -143,7 +143,8 @@ class Stack:
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for page in pages.paginate(StackName=self.name)
             for resource in page["StackResourceSummaries"]
-            if resource["ResourceType"] == kind
+            # While CloudFormation creates a resource, it may have no physical id yet.
+            if resource["ResourceType"] == kind and resource.get("PhysicalResourceId")
         }
 
     def environment(self, folder: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import boto3
@@ -18,6 +19,7 @@ from tests.command_line import run
 from tests.http_server import serving
 
 LIST = ("dead-letters", "list")
+FUNCTION: Final = {"ResourceType": "AWS::Lambda::Function"}
 TEMPLATE: Final = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
 
 
@@ -157,3 +159,18 @@ def test_the_error_about_an_unknown_value_lists_the_known_values_in_plain_words(
     error = " ".join(result.stderr.replace("│", " ").split())
     assert result.exit_code == 2
     assert re.search(r": 'foo' is not one of '\w+', '\w+'", error), error
+
+
+@pytest.mark.parametrize("unnamed", [{}, {"PhysicalResourceId": ""}])
+def test_a_function_that_cloudformation_is_still_creating_does_not_hide_the_others(unnamed: dict[str, str]) -> None:
+    """An operator needs the commands during a deployment, too. CloudFormation may list a resource without its name."""
+    listed = [
+        {"LogicalResourceId": "ApiFunction1A2B3C4D", "PhysicalResourceId": "stack-Api", **FUNCTION},
+        {"LogicalResourceId": "TakePageFunction5E6F7A8B", **unnamed, **FUNCTION},
+    ]
+    session: Any = boto3.Session("key", "secret", region_name="us-east-1")
+    session.events.register(
+        "before-call.cloudformation.ListStackResources",
+        lambda **_: (SimpleNamespace(status_code=200), {"StackResourceSummaries": listed}),
+    )
+    assert stack.Stack("assistance-dev", session, None, {}).functions() == {"api": "stack-Api"}
