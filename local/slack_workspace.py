@@ -224,14 +224,17 @@ class Workspace:
 
     def _history(self, channel: str, arguments: Json) -> Json:
         limit = min(int(arguments.get("limit") or PAGE), 999)
-        oldest, cursor = float(arguments.get("oldest") or 0), str(arguments.get("cursor") or 0)
+        oldest, latest = float(arguments.get("oldest") or 0), float(arguments.get("latest") or "inf")
+        cursor = str(arguments.get("cursor") or 0)
         # https://docs.slack.dev/apis/web-api/pagination
         if not cursor.isdecimal():
             raise SlackError("invalid_cursor")
         start = int(cursor)
         with_metadata = str(arguments.get("include_all_metadata", "")).lower() in {"1", "true"}
         with self._lock:
-            found = [m for m in reversed(self.messages) if m["channel"] == channel and float(m["ts"]) > oldest]
+            here = [message for message in reversed(self.messages) if message["channel"] == channel]
+        # https://docs.slack.dev/reference/methods/conversations.history: without `inclusive`, both times are excluded.
+        found = [message for message in here if oldest < float(message["ts"]) < latest]
         hidden = {"channel"} if with_metadata else {"channel", "metadata"}
         page = [{k: v for k, v in m.items() if k not in hidden} for m in found[start : start + limit]]
         more = start + limit < len(found)

@@ -26,8 +26,9 @@ name), the history scope, and that the bot is a member: https://docs.slack.dev/r
 SEARCH_TIME: Final = timedelta(seconds=10)
 """The time for a whole search. The batch must still post after it, before `consumer_timeout_seconds` are over."""
 UNFINISHED: Final = "look_up_unfinished"
-# Margins before and after an attempt: our clock and Slack's may differ, and a message may arrive after its attempt.
-_BEFORE_SECONDS: Final = 60
+# By how much our clock and Slack's may differ.
+_CLOCKS_SECONDS: Final = 60
+# A message may arrive after its attempt. The search covers at least this time after it.
 _AFTER_SECONDS: Final = 600
 
 
@@ -98,8 +99,10 @@ def windows(outgoing: Sequence[Outgoing]) -> list[tuple[Window, set[Outgoing]]]:
 
 def _window(doubt: Attempt) -> Window:
     ended_at = max(doubt.ended_at or 0, doubt.at)
-    place = doubt.place or Settings.read().slack_channel
-    return Window(place, doubt.at / 1_000 - _BEFORE_SECONDS, ended_at / 1_000 + _AFTER_SECONDS)
+    settings = Settings.read()
+    place = doubt.place or settings.slack_channel
+    after = max(settings.retry_doubt_delay + _CLOCKS_SECONDS, _AFTER_SECONDS)
+    return Window(place, doubt.at / 1_000 - _CLOCKS_SECONDS, ended_at / 1_000 + after)
 
 
 def _messages(window: Window, until: datetime, late: TransientFailure) -> Iterator[dict[str, Any]]:

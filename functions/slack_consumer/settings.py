@@ -1,5 +1,7 @@
 """The settings of the Slack consumer."""
 
+from pydantic import NonNegativeInt
+
 from assistance import routing
 from assistance.platform.environment import Environment
 from assistance.routing import Channel
@@ -11,6 +13,7 @@ class Settings(Environment):
     slack_token_secret: str  # the ARN of the secret with the token
     slack_channel: str  # the id or name of the default Slack channel
     slack_api_url: str
+    retry_doubt_delay: NonNegativeInt  # for how many seconds after an attempt Slack may still post its message
     take: bool = False  # True if messages have buttons by which humans take requests
 
 

@@ -42,6 +42,20 @@ def test_an_archived_slack_channel_fails_no_request_that_was_posted_in_another_s
     assert system.posts() == {(one, None): 1 for one in new}
 
 
+@pytest.mark.parametrize(("delay", "late"), [(30, 29), (900, 899)])
+def test_a_message_that_slack_posts_just_before_the_end_of_retry_doubt_delay_is_not_posted_again(
+    system: World, delay: int, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system.injector, "later", lambda call, _: system.later(call, late))
+    with patch.dict(os.environ, {"RETRY_DOUBT_DELAY": str(delay)}):
+        forget()
+        request_id = published(system)
+        break_at(system, "http.chat.postMessage", Kind.TIMEOUT_LATE, lambda: system.consume(Channel.SLACK))
+        system.settle()
+    forget()
+    assert (status(system, request_id), system.posts()) == ("delivered", {(request_id, None): 1})
+
+
 def take_long(system: World, seconds: float) -> Callable[[], bool]:
     """Return a function that runs the consumer for a batch, and kills it at Lambda's timeout.
 
