@@ -67,6 +67,25 @@ def test_the_executor_waits_for_its_tasks_although_a_task_or_its_with_block_rais
         assert list(pool.map(str, range(3))) == ["0", "1", "2"]
 
 
+def test_the_executor_waits_for_a_task_that_another_task_submits_last_and_does_not_wait_for() -> None:
+    """If no thread can be started for a batch's second message, nobody waits for the first one, which is being sent."""
+    at_its_end, release, done = threading.Event(), threading.Event(), list[str]()
+
+    def send() -> None:
+        release.wait(5)
+        done.append("sent")
+
+    def divide(pool: KeptThreads) -> None:
+        at_its_end.wait(5)
+        pool.submit(send)
+
+    threading.Timer(0.05, at_its_end.set).start()
+    threading.Timer(0.1, release.set).start()
+    with KeptThreads(LIMIT) as pool:
+        pool.submit(divide, pool)
+    assert done == ["sent"]
+
+
 def _fail(error: type[BaseException], _: int) -> None:
     raise error
 

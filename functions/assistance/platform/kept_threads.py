@@ -33,8 +33,11 @@ class KeptThreads(Executor):
         return task
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Wait for the tasks."""
-        wait_for(self._tasks)
+        """Wait for the tasks, also for those that other tasks submit meanwhile."""
+        ended = set[Future[Any]]()
+        while begun := set(self._tasks) - ended:
+            wait_for(begun)
+            ended |= begun
 
 
 def _run(task: Future[Any], call: Callable[[], Any]) -> None:
