@@ -7,13 +7,13 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import boto3
 import typer
 
 from assistance.platform.aws import AWS_ERRORS
 from cli import render
 from cli.errors import Failure
 from cli.options import at_a_terminal
+from cli.stack import new_session
 from infra.config import NEEDED
 from infra.stages import DIRECTORY, SCHEMA, STAGES, InvalidConfig, file_of, load, shown
 
@@ -132,9 +132,10 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
 
 def from_credentials() -> dict[str, str]:
     """The settings `account` and `region`, from the credentials, to propose as answers; unknown ones are left out."""
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
-    known = {"region": session.region_name} if session.region_name else {}
+    known = dict[str, str]()
     try:
+        session = new_session(None, os.environ.get("AWS_REGION") or None)
+        known |= {"region": session.region_name} if session.region_name else {}
         account = session.client("sts").get_caller_identity()["Account"]
     except AWS_ERRORS:
         return known

@@ -1,15 +1,17 @@
 """Finds the parts of a deployed stack: its outputs, queues, table and functions."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoRegionError
 
 from assistance.platform.aws import AWS_ERRORS, error_code
 from assistance.routing import CALLBACK, Channel
@@ -175,10 +177,26 @@ def deployed(name: str | None, *, profile: str | None, region: str | None) -> St
     boto3 takes the credentials, and a profile or region that is None, from the usual environment variables and
     profiles. The name has no default: None raises `Failure`.
     """
-    session = boto3.Session(profile_name=profile, region_name=region)
+    session = new_session(profile, region)
     if name is None:
         raise Failure(f"no stack is chosen: {_HOW_TO_CHOOSE}{_other_stacks(session)}")
     return _found(name, session, None)
+
+
+def new_session(profile: str | None, region: str | None) -> "Session":
+    """A session of boto3. Raises `NoRegionError` for an empty region, `Failure` for an endpoint that is no URL.
+
+    boto3 itself raises a `ValueError` for both, which says nothing about the cause.
+    """
+    session = boto3.Session(profile_name=profile, region_name=region)
+    if session.region_name == "":
+        raise NoRegionError
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint and not urlsplit(endpoint).hostname:
+        raise Failure(
+            f"AWS_ENDPOINT_URL is {endpoint!r}, which is no URL: begin it with https:// or http://, or unset it"
+        )
+    return session
 
 
 def local() -> Stack:

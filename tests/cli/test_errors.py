@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from cli import stack
+from cli import init, stack
 from local.cloud import new_root_key
 from tests.command_line import run
 from tests.http_server import serving
@@ -116,6 +116,30 @@ def test_missing_credentials_or_a_missing_region_are_reported_as_one_line_with_a
     assert "--region" in one_line(*LIST)
     assert "aws sso login" in one_line("--region", "us-east-1", *LIST)
     assert "profile" in one_line("--profile", "nobody", *LIST)
+
+
+@pytest.mark.parametrize("variables", [{"AWS_DEFAULT_REGION": ""}, {"AWS_DEFAULT_REGION": "", "AWS_REGION": ""}])
+def test_an_empty_region_in_the_environment_is_reported_like_a_missing_one(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert "no AWS region: set AWS_REGION, or pass --region" in one_line("--stack", "assistance-dev", *LIST)
+    assert init.from_credentials() == {}
+
+
+def test_an_empty_region_on_the_command_line_is_reported_like_a_missing_one() -> None:
+    assert "no AWS region" in one_line("--stack", "assistance-dev", "--region", "", *LIST)
+
+
+@pytest.mark.parametrize("address", ["localhost:4566", "127.0.0.1:4566", "nonsense"])
+def test_an_endpoint_that_is_no_url_is_reported_as_one_line_with_advice(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    said = one_line("--stack", "assistance-dev", *LIST)
+    assert f"AWS_ENDPOINT_URL is '{address}', which is no URL" in said
 
 
 def test_a_missing_local_stack_is_reported_as_one_line_with_advice(
