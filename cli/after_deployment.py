@@ -15,6 +15,7 @@ from typing import Final
 from assistance.platform.aws import AWS_ERRORS
 from cli import hints, render, smoke, stack
 from cli.doctor import examine
+from cli.encoding import replace_unknown_characters
 from cli.errors import Failure, explained
 from cli.findings import Finding, State
 
@@ -58,6 +59,7 @@ def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. The result is the exit status."""
+    replace_unknown_characters()
     parser = argparse.ArgumentParser(prog="make deploy")
     parser.add_argument("outputs", type=Path)
     parser.add_argument("--profile")

@@ -12,6 +12,7 @@ from cli import dead_letters, hints, init
 from cli import stack as stacks
 from cli.commands import checks, logs_and_switches, repairs, requests, takes_and_erasure
 from cli.console import console
+from cli.encoding import replace_unknown_characters
 from cli.options import CommandGroup
 
 app = typer.Typer(
@@ -67,4 +68,5 @@ def main_(
 
 def main() -> None:
     """Run the command line."""
+    replace_unknown_characters()
     app(prog_name="assistance")

@@ -15,6 +15,7 @@ from boto3.session import Session
 from botocore.exceptions import ClientError
 
 from assistance.platform.aws import AWS_ERRORS, error_code
+from cli.encoding import replace_unknown_characters
 from cli.errors import explained
 from deployment import facts, preflight
 from deployment.facts import Clients, Facts
@@ -47,6 +48,7 @@ class Checks:
 
 def main(arguments: Sequence[str]) -> None:
     """Check and deploy, with the deployer's `arguments`. If something is wrong, exit with a message that says what."""
+    replace_unknown_characters()
     options, others = _parser().parse_known_args(arguments)
     profile = [f"--profile={options.profile}"] if options.profile else []
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import sleep
 from typing import Final
 
+from cli.encoding import replace_unknown_characters
 from local import signals
 from local.cloud import isolate
 from local.console import serving as console
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. The result is the exit status."""
     options = _parser().parse_args(arguments)
     _open_standard_streams()
+    replace_unknown_characters()
     signals.listen()
     signals.follow_make()
     isolate()

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,6 +17,7 @@ from moto import mock_aws
 
 from cli import init, stack
 from local.cloud import new_root_key
+from local.deploy import ROOT
 from tests.command_line import run
 from tests.http_server import serving
 
@@ -140,6 +143,20 @@ def test_an_endpoint_that_is_no_url_is_reported_as_one_line_with_advice(
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     said = one_line("--stack", "assistance-dev", *LIST)
     assert f"AWS_ENDPOINT_URL is '{address}', which is no URL" in said
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_whose_encoding_lacks_a_character_shows_a_question_mark(encoding: str) -> None:
+    finding = "Finding('a check', State.OK, 'fine \\U0001f642')"
+    program = f"""
+from cli import app, render
+from cli.findings import Finding, State
+app.app = lambda **_: render.finding({finding})
+app.main()
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert shown.stdout == b"? a check: fine ?\n"
 
 
 def test_a_missing_local_stack_is_reported_as_one_line_with_advice(

@@ -126,6 +126,7 @@ def test_no_process_keeps_running_after_the_start_of_the_local_stack_is_interrup
         ({}, {"SLACK_BOT_TOKEN": "xoxb-test"}, "SLACK_BOT_TOKEN is set, but SLACK_CHANNEL is not"),
         ({}, {"SLACK_CHANNEL": "C0TEST"}, "SLACK_CHANNEL is set, but SLACK_BOT_TOKEN is not"),
         ({}, {"PATH": "/nowhere"}, "The CDK needs Node.js"),
+        ({}, {"PATH": "/nowhere", "PYTHONIOENCODING": "latin-1"}, "The CDK needs Node.js"),
     ],
 )
 def test_the_local_stack_refuses_an_invalid_configuration_with_a_readable_error(
