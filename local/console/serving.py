@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from cli import hints
 from cli.stack import Stack as Deployed
 from console.actions import Actions as Operators
 from console.reader import Reader
@@ -20,6 +21,7 @@ POLL_MS = 500
 @contextmanager
 def serving(stack: Stack) -> Iterator[str]:
     """Serve this stack's console while the context is entered. The value is the console's address, with its token."""
+    hints.remember("--local")
     reader = Reader(deployed(stack), texts=True)
     # Reader and actions get separate sessions, because boto3's sessions are not thread-safe.
     acts, channels = Actions(stack, deployed(stack)), reader.stack.channels()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assistance.routing import Channel
-from cli import console, stack
+from cli import console, hints, stack
 from cli.stack import Stack
 from console.reader import Reader
 from console.server import serving
@@ -104,6 +104,18 @@ def test_a_changing_action_needs_the_name_of_the_stage_and_is_logged_with_the_op
     assert [each["name"] for each in audited if each["message"] == "take"] == ["Anna", "Ben"]
     assert {each["stack"] for each in audited} == {NAME}
     assert all(each["operator"].startswith("arn:aws:") for each in audited)
+
+
+def test_commands_in_the_consoles_errors_name_the_stack_that_the_console_shows(
+    operator: Operator, opened: Callable[..., Call]
+) -> None:
+    request_id = operator.create_dead_letter()
+    hints.remember("--stack", NAME, "--region", "eu-central-1")
+    call = opened(write=True)
+    hints.remember()
+    for name in ("Anna", "Ben"):
+        refused = call("take", {"id": request_id, "name": name, "confirm": NAME})
+    assert f"'assistance --stack {NAME} --region eu-central-1 release {request_id}'" in refused.json["error"]
 
 
 def test_the_console_shows_the_cost_of_its_aws_calls_and_loads_no_request_list_for_the_view_of_one_request(
