@@ -31,8 +31,8 @@ class Actions:
             "redrive": lambda body: self._process(body, dead_letter_queues.redriver(self._stack), "redriven"),
             "discard": lambda body: self._process(body, dead_letter_queues.discarder(self._stack), "discarded"),
             "resend": self._resend,
-            "take": lambda body: self._take(_id(body), takes.name(str(body["name"]))),
-            "release": lambda body: self._release(_id(body), takes.name(str(body["name"]))),
+            "take": lambda body: self._take(_id(body), _name(body)),
+            "release": lambda body: self._release(_id(body), _name(body)),
         }
 
     def _process(self, body: Mapping[str, Any], act: dead_letter_queues.Act, done: str) -> str:
@@ -73,6 +73,14 @@ class Actions:
     def _audit(self, act: str, **members: str) -> None:
         if self._operator:
             render.audit(act, stack=self._stack.name, operator=self._operator, **members)
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    try:
+        return takes.name(str(body["name"]))
+    except ValueError as error:
+        # The page shows only a failure's own words.
+        raise Failure(str(error)) from None
 
 
 def _id(body: Mapping[str, Any]) -> str:

@@ -106,6 +106,16 @@ def test_a_changing_action_needs_the_name_of_the_stage_and_is_logged_with_the_op
     assert all(each["operator"].startswith("arn:aws:") for each in audited)
 
 
+@pytest.mark.parametrize("act", ["take", "release"])
+@pytest.mark.parametrize(("name", "words"), [("\u200b", "a visible character"), ("x" * 61, "at most 60 characters")])
+def test_the_console_says_why_it_refuses_a_persons_name(
+    operator: Operator, opened: Callable[..., Call], act: str, name: str, words: str
+) -> None:
+    request_id = operator.create_dead_letter()
+    refused = opened(write=True)(act, {"id": request_id, "name": name, "confirm": NAME})
+    assert (refused.status, words in refused.json["error"]) == (409, True)
+
+
 def test_commands_in_the_consoles_errors_name_the_stack_that_the_console_shows(
     operator: Operator, opened: Callable[..., Call]
 ) -> None:

@@ -17,6 +17,7 @@ from assistance.platform.clock import epoch_ms, timestamp
 from assistance.routing import Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
+from cli.errors import Failure
 from cli.stack import Stack
 from console.actions import Actions
 from console.dead_letters import DeadLetters
@@ -196,5 +197,5 @@ def test_a_name_that_cannot_be_stored_or_shown_is_refused(name: str) -> None:
     stack = cast("Stack", SimpleNamespace(requests=lambda: None))
     acts = Actions(stack, cast("DeadLetters", None)).by_name()
     for act in ("take", "release"):
-        with pytest.raises(ValueError, match="name"):
+        with pytest.raises(Failure, match="name"):
             acts[act]({"id": "01900000-0000-7000-8000-000000000000", "name": name})
