@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import console
 from infra import stages
 from infra.config import Config
 from tests import diagrams
@@ -105,6 +106,13 @@ def test_the_index_lists_every_document() -> None:
     index = ROOT / "docs/README.md"
     linked = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
     assert {path for path in PAGES if path.parent == ROOT / "docs"} <= linked | {index}
+
+
+def test_the_runbook_states_how_often_the_console_of_a_stage_reads() -> None:
+    [longest] = re.findall(r"LONGEST_WAIT = (\d+)", (ROOT / "console/page/main.js").read_text("utf-8"))
+    shortest = console.POLL_MS // 1_000
+    told = f"every {shortest} seconds, or every {shortest * int(longest)} seconds while nothing changes"
+    assert told in (ROOT / "docs/operations.md").read_text("utf-8")
 
 
 def test_the_glossary_is_short_and_each_of_its_words_is_used() -> None:
