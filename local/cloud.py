@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 
+from cli.stack import call_this_machine_directly
 from console.origin_checks import HOST
 from local import http, process
 from local.errors import LocalFailure
@@ -49,8 +50,7 @@ def isolate() -> None:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
     )
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST, "localhost")))
+    call_this_machine_directly()
 
 
 def new_root_key() -> dict[str, str]:

@@ -174,6 +174,25 @@ def test_a_missing_local_stack_is_reported_as_one_line_with_advice(
     assert "make run" in one_line("--local", *LIST)
 
 
+def test_a_command_for_the_local_stack_calls_no_proxy(
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Refusing, "code", "ValidationError", raising=False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "elsewhere.example")
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    running = {
+        "region": "us-east-1",
+        "credentials": new_root_key(),
+        "stack_name": "assistance-dev",
+        "aws_endpoint_url": refusing,
+    }
+    monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
+    (tmp_path / "stack.json").write_text(json.dumps(running), "utf-8")
+    assert "there is no stack assistance-dev" in one_line("--local", *LIST)
+
+
 @pytest.mark.parametrize(
     "command",
     [(), ("dead-letters",), *(("dead-letters", name) for name in ("list", "show", "redrive", "discard"))]
