@@ -86,6 +86,8 @@ def _serve(stack: Stack) -> None:
 
 
 def _absolute(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the directory's name is empty")
     return Path(text).absolute()
 
 

@@ -11,6 +11,9 @@ from typing import Any, BinaryIO, Final, TextIO
 
 from local.errors import LocalFailure
 
+LOCK: Final = "lock"
+DELETED: Final = ("cdk.out", "tmp")
+"""The folders in the directory that each run deletes with all their content."""
 OTHERS: Final = 0o077
 """The permission bits of everybody but the owner."""
 
@@ -19,7 +22,8 @@ OTHERS: Final = 0o077
 def locked(directory: Path) -> Iterator[None]:
     """Lock the directory against a second run, and make it and new files in it unreadable for other users.
 
-    Raises `LocalFailure` if another process holds the lock. The operating system releases the lock of a killed process.
+    Raises `LocalFailure` if another process holds the lock, or if a run would delete somebody else's files. The
+    operating system releases the lock of a killed process.
     """
     before = os.umask(OTHERS)  # Applies to files that this process and its children create from here on.
     try:
@@ -55,10 +59,21 @@ def new_log(path: Path) -> BinaryIO:
 def _opened_lock(directory: Path) -> TextIO:
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _check_content(directory)
         _close_to_others(directory)
-        return (directory / "lock").open("a+", encoding="ascii")
+        return (directory / LOCK).open("a+", encoding="ascii")
     except OSError as error:
         raise LocalFailure(f"'{directory}' can't be used: {error.strerror}.") from error
+
+
+def _check_content(directory: Path) -> None:
+    """Raise `LocalFailure` if a run would delete folders that no earlier run has made, such as a home folder's `tmp`.
+
+    Each run leaves its lock file in the directory.
+    """
+    found = [name for name in DELETED if (directory / name).exists()]
+    if found and not (directory / LOCK).exists():
+        raise LocalFailure(f"A run would delete '{directory / found[0]}', which no run has made: choose a new one.")
 
 
 def _close_to_others(directory: Path) -> None:

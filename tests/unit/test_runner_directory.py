@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from local.__main__ import main
 from local.errors import LocalFailure
 from local.run_directory import locked, new_log, published
 
@@ -68,6 +69,31 @@ def test_a_directory_writable_by_others_is_refused_and_left_unchanged(tmp_path: 
     with pytest.raises(LocalFailure, match="Another user may have put files into"), locked(tmp_path):
         pass
     assert (mode(tmp_path), list(tmp_path.iterdir())) == (0o1777, [])
+
+
+@pytest.mark.parametrize("name", ["cdk.out", "tmp"])
+def test_a_directory_with_a_folder_that_the_run_would_delete_is_refused_and_left_unchanged(
+    tmp_path: Path, name: str
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "precious").touch()
+    with pytest.raises(LocalFailure, match=f"would delete '{tmp_path / name}'"), locked(tmp_path):
+        pass
+    assert (mode(tmp_path), list(tmp_path.rglob("*"))) == (0o755, [tmp_path / name, tmp_path / name / "precious"])
+
+
+def test_the_folders_of_an_earlier_run_that_was_killed_do_not_prevent_a_new_run(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / "tmp").mkdir()
+    with locked(tmp_path):
+        assert (tmp_path / "tmp").exists()
+
+
+def test_an_empty_name_of_the_directory_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--directory", ""])
+    assert "the directory's name is empty" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not GROUPS, reason="only root can give a file to a group to which it does not belong")
