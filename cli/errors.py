@@ -8,6 +8,7 @@ from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
 
 from assistance.platform.aws import error_code
+from assistance.platform.response_parsers import UnreadableAnswer
 
 
 class Failure(Exception):
@@ -20,6 +21,10 @@ _REFUSED: Final = "AWS does not accept these credentials ({code}): log in again,
 _DENIED: Final = "these credentials lack the permission for {operation} ({code}): choose another --profile"
 _ANSWERED: Final = "AWS answered {operation} with {code}: try again"
 _UNREACHABLE: Final = "no answer from AWS ({code}): check the network, --region, and AWS_ENDPOINT_URL if it is set"
+_UNREADABLE: Final = (
+    "the answer can't be read, so perhaps another server has given it ({code}): check the network, the proxy, and "
+    "AWS_ENDPOINT_URL if it is set"
+)
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html, and the same page of other
 # services.
@@ -48,6 +53,7 @@ _KINDS: Final[tuple[tuple[type[BotoCoreError], str], ...]] = (
     (aws.CredentialRetrievalError, _REFUSED),
     (aws.TokenRetrievalError, _REFUSED),
     (aws.ConnectionError, _UNREACHABLE),
+    (UnreadableAnswer, _UNREADABLE),
     (aws.HTTPClientError, _UNREACHABLE),
 )
 _INCOMPLETE: Final = (aws.NoCredentialsError, aws.PartialCredentialsError, aws.NoRegionError)

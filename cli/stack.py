@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, NoRegionError
+from botocore.session import get_session
 
 from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.response_parsers import Parsers, UnreadableAnswer
 from assistance.routing import CALLBACK, Channel
 from assistance.store.requests import Requests
 from assistance.store.table import Items
@@ -189,7 +191,7 @@ def new_session(profile: str | None, region: str | None) -> "Session":
 
     boto3 itself raises a `ValueError` for both, which says nothing about the cause.
     """
-    session = boto3.Session(profile_name=profile, region_name=region)
+    session = _session(profile_name=profile, region_name=region)
     if session.region_name == "":
         raise NoRegionError
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
@@ -208,13 +210,20 @@ def local() -> Stack:
         raise Failure("no local stack runs: start one with 'make run'") from None
     call_this_machine_directly()
     # The credentials that the emulator accepts, so that the operator's real ones are never sent to it.
-    session = boto3.Session(**document["credentials"], region_name=document["region"])
+    session = _session(**document["credentials"], region_name=document["region"])
     try:
         found = _found(document["stack_name"], session, document["aws_endpoint_url"])
-    except EndpointConnectionError as error:
+    except (EndpointConnectionError, UnreadableAnswer) as error:
         raise Failure("the local stack does not answer: start it again with 'make run'") from error
     # The output in the template is an address at amazonaws.com, which the emulator does not serve.
     return replace(found, outputs={**found.outputs, "ApiUrl": document["api_url"]})
+
+
+def _session(**options: str | None) -> "Session":
+    """A session of boto3 that raises `UnreadableAnswer` if another server, such as a proxy, answers instead of AWS."""
+    core = get_session()
+    core.register_component("response_parser_factory", Parsers())
+    return boto3.Session(botocore_session=core, **options)
 
 
 def call_this_machine_directly() -> None:

@@ -43,6 +43,21 @@ class Refusing(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
+class Portal(BaseHTTPRequestHandler):
+    """A server that answers every call with a web page, as the log-in page of a network does."""
+
+    def do_POST(self) -> None:
+        page = b"<html><title>Log in</title></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
 @pytest.fixture
 def refusing() -> Iterator[str]:
     with serving(Refusing) as address:
@@ -172,6 +187,24 @@ def test_a_missing_local_stack_is_reported_as_one_line_with_advice(
     }
     (tmp_path / "stack.json").write_text(json.dumps(gone), "utf-8")
     assert "make run" in one_line("--local", *LIST)
+
+
+def test_an_answer_of_another_server_than_aws_is_reported_as_one_line_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Portal) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        said = one_line("--stack", "assistance-dev", *LIST)
+        assert "the answer can't be read, so perhaps another server has given it" in said
+        stale = {
+            "region": "us-east-1",
+            "credentials": new_root_key(),
+            "stack_name": "assistance-dev",
+            "aws_endpoint_url": address,
+        }
+        monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
+        (tmp_path / "stack.json").write_text(json.dumps(stale), "utf-8")
+        assert "start it again with 'make run'" in one_line("--local", *LIST)
 
 
 def test_a_command_for_the_local_stack_calls_no_proxy(
