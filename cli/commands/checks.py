@@ -121,9 +121,9 @@ def reconcile(
     answer = stack_of(context).reconcile(dry_run=dry_run)
     if json:
         render.print_json(answer)
-    elif answer.get("under_way"):
+    if answer.get("under_way"):
         raise Failure("another sweep is running: try again in a minute")
-    else:
+    if not json:
         render.sweep(answer)
 
 
