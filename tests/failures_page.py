@@ -25,7 +25,7 @@ A consumer turns each error of a provider into one of four kinds, which decide w
 | permanent | the consumer gives up: it writes a dead letter with the code as the reason, and the fallback delivers |
 | transient | another attempt follows after the back-off; if the last attempt fails, the consumer gives up |
 | transient, in doubt | as transient, but the message may have arrived: on Slack the next attempt searches for it |
-| rate limited | another attempt follows when the provider says so; for the first hour, such attempts don't count |
+| rate limited | another attempt follows when the provider says so; it counts only after an hour without another error |
 
 Rules for all tables:
 - An error that no table lists is transient.

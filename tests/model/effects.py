@@ -114,6 +114,10 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
             return f"a claim of {name} says wrongly whether its attempts are used up"
         if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
             return f"a claim of {name} leaves its times as they were"
+        for late_ms, since in ((900_000, NOW), (900_001, 0)):
+            put_off = replace(started, due_at=NOW - late_ms, put_off_at=NOW)
+            if _delivery(core.claim(_with(record, put_off), name, "new", **how)[0], name).put_off_at != since:
+                return f"a rate limit of {name} counts although its consumer was off, or does not count"
     return None
 
 
@@ -184,14 +188,15 @@ def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str
     failure: dict[str, Any] = {"now": NOW, "in_doubt": False, "settles": LOCKED}
     for last in delivery.attempts[-1:] if delivery.is_under_way else ():
         over = core.gave_up(record, name, last.id, code, **failure)
-        later = _delivery(core.retry_later(record, name, last.id, code, due=DUE, **failure), name)
+        limited = _with(record, replace(delivery, put_off_at=NOW))
+        later = _delivery(core.retry_later(limited, name, last.id, code, due=DUE, **failure), name)
         for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, _delivery(over, name))):
             if after.attempts[-1] != replace(last, outcome=outcome, error=code, ended_at=NOW):
                 return f"the attempt that failed to send {name} is not {outcome}, or has a wrong error or time"
             if after.locked_until != (LOCKED if after.doubts else 0):
                 return f"the next attempt of {name} waits too long, or not until its message has arrived"
-        if later.due_at != DUE:
-            return f"the next attempt of {name} is due at {later.due_at}, not at {DUE}"
+        if (later.due_at, later.put_off_at) != (DUE, 0):
+            return f"the next attempt of {name} is due at {later.due_at}, or an earlier rate limit still counts"
         fallback = over.delivery(FALLBACK)
         is_new = fallback and delivery.kind is Kind.OWN and fallback != record.delivery(FALLBACK)
         if is_new and fallback.cause != StandsInFor(delivery.destination, code):

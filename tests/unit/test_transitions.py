@@ -58,19 +58,32 @@ def test_a_postponed_attempt_does_not_count_towards_the_attempt_limit() -> None:
 def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_postponement_and_anew_with_a_redrive() -> (
     None
 ):
-    record = accepted()
-    for now in (10, 20):
-        record, _ = claimed(record, f"{now}", now=now)
-        record = put_off(record, SLACK, f"{now}", "ratelimited", now=now, due=now)
+    record = limited(10, 20)
     record, _ = claimed(record, "a", now=30)
-    record = retry_later(record, SLACK, "a", "down", now=30, in_doubt=False, due=40, settles=0)
-    record, _ = claimed(record, "b", now=40)
     assert record.deliveries[0].put_off_since == 10
-    record = gave_up(record, SLACK, "b", "down", now=40, in_doubt=False, settles=0)
+    record = gave_up(record, SLACK, "a", "down", now=40, in_doubt=False, settles=0)
     record, _ = claimed(replace(record, fallback=None, deliveries=record.deliveries[:1]), "c", now=50)
     assert record.deliveries[0].put_off_since is None
     record = put_off(record, SLACK, "c", "ratelimited", now=60, due=70)
     assert record.deliveries[0].put_off_since == 60
+
+
+def test_an_earlier_rate_limit_does_not_count_after_another_failure_or_if_the_consumer_was_off_meanwhile() -> None:
+    record, _ = claimed(limited(10), "a", now=30)
+    record = retry_later(record, SLACK, "a", "down", now=30, in_doubt=False, due=40, settles=0)
+    assert record.deliveries[0].put_off_since is None
+    for late_ms, since in ((900_000, 10), (900_001, None)):
+        record, _ = claimed(limited(10), "a", now=10 + late_ms)
+        assert record.deliveries[0].put_off_since == since
+
+
+def limited(*times: int) -> Record:
+    """A request whose Slack delivery was put off at these times. The next attempt is due at the last of them."""
+    record = accepted()
+    for now in times:
+        record, _ = claimed(record, f"{now}", now=now)
+        record = put_off(record, SLACK, f"{now}", "ratelimited", now=now, due=now)
+    return record
 
 
 def test_a_delivery_whose_digest_slack_refused_is_sent_alone_until_it_is_delivered() -> None:

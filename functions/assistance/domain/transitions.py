@@ -97,6 +97,9 @@ def claim(
     else:
         attempts = (*_ended_by(delivery, now).attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
+    if now > (delivery.due_at or now) + _LATE_MS:
+        # The consumer was off, say. So nobody knows whether the provider would have refused for so long.
+        claimed = replace(claimed, put_off_at=0)
     if claimed.wanted_since > now:
         # An operator's command has written that time, with a clock that is fast.
         claimed = replace(claimed, wanted_since=now)
@@ -152,7 +155,8 @@ def retry_later(
     if delivery is None or not delivery.holds(attempt):
         return record
     over = _over(delivery, Outcome.RETRYING, code, now=now, in_doubt=in_doubt, settles=settles)
-    return with_delivery(record, replace(over, due_at=due))
+    # The provider no longer puts the delivery off, so its next refusal begins another hour.
+    return with_delivery(record, replace(over, due_at=due, put_off_at=0))
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
