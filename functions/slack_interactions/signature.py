@@ -8,8 +8,9 @@ from slack_sdk.signature import SignatureVerifier
 
 from assistance.errors import UnusableSecret
 
-# Slack's signing secrets have 32 hexadecimal digits, but Slack does not document their form.
-_SECRET: Final = re.compile(r"[!-~]{16,}")
+# Slack's signing secrets have 32 hexadecimal digits, but Slack does not document their form. So refuse only what people
+# store by mistake: a token of Slack, JSON with keys and values as Secrets Manager's console stores it, or NAME=value.
+_SECRET: Final = re.compile(r"(?!xox|xapp-)[A-Za-z0-9._~+/-]{16,}=*")
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 

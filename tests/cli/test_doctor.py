@@ -143,6 +143,7 @@ def test_a_slack_token_with_characters_not_allowed_in_an_http_header_is_reported
         ("Secret callback", "CallbackSecretArn", "SECRET1\u2011", "wrong"),
         ("Secret callback", "CallbackSecretArn", "whsec_" + "SECRET1A" * 4, "ok"),
         ("Secret slack-signing", "SlackSigningSecretArn", "SECRET1\u2011" * 4, "wrong"),
+        ("Secret slack-signing", "SlackSigningSecretArn", '{"key":"SECRET1ASECRET1ASECRET1A"}', "wrong"),
         ("Secret slack-signing", "SlackSigningSecretArn", "SECRET1A" * 4, "ok"),
         ("Secret take", "TakeSecretArn", "SECRET1 SECRET1", "wrong"),
         ("Secret take", "TakeSecretArn", "SECRET1A" * 4, "ok"),

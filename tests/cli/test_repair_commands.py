@@ -191,6 +191,24 @@ def test_a_secret_value_is_stored_only_if_the_function_that_reads_it_accepts_its
     assert operator.json("secrets", "list") == {name: operator.outputs[output]}
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        json.dumps({"signing-secret": "SECRET1A" * 4}, separators=(",", ":")),
+        f'"{"SECRET1A" * 4}"',
+        f"SLACK_SIGNING_SECRET={'SECRET1A' * 4}",
+        f"xoxb-1111-{'SECRET1A' * 4}",
+        f"xapp-1-{'SECRET1A' * 4}",
+    ],
+)
+def test_a_token_or_json_in_place_of_slacks_signing_secret_is_refused(operator: Operator, mistake: str) -> None:
+    stored = secret(operator, "SlackSigningSecretArn", "SECRET2A" * 4)
+    refused = operator.run("secrets", "set", "slack-signing", terminal=mistake)
+    assert (refused.exit_code, "nothing was stored" in refused.stderr) == (1, True)
+    assert stored() == "SECRET2A" * 4, "with the mistake, Slack's signature would fit no click"
+    assert "SECRET1" not in refused.output
+
+
 def test_a_new_signing_key_is_stored_together_with_the_old_key(operator: Operator) -> None:
     stored = secret(operator, "TakeSecretArn", f"{'b' * 32} {'a' * 32}")
     secret(operator, "SlackTokenSecretArn")
