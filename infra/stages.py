@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 from pydantic import ValidationError
 
 from infra.config import Config
+from infra.config.values import once
 
 DIRECTORY: Final = Path(os.environ.get("ASSISTANCE_STAGES") or Path(__file__).resolve().parent.parent / "stages")
 STAGES: Final[tuple[str, ...]] = get_args(Config.model_fields["stage"].annotation)
@@ -69,7 +70,7 @@ def file_of(stage: str, directory: Path = DIRECTORY) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """Return the settings in a stage's file. Raises `InvalidConfig`, such as for an unknown key."""
     try:
-        held = json.loads(path.read_text("utf-8"), object_pairs_hook=_once)
+        held = json.loads(path.read_text("utf-8"), object_pairs_hook=once)
     except UnicodeDecodeError:
         raise InvalidConfig(f"{shown(path)} is not UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -103,14 +104,6 @@ def schema() -> dict[str, Any]:
 def shown(path: Path) -> str:
     """A path as messages show it: relative to the current folder if the path is inside this folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it contains '{next(name for name in names if names.count(name) > 1)}' twice")
-    return held
 
 
 def _similar(name: str) -> list[str]:

@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from functools import cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from botocore.session import Session
@@ -81,9 +81,18 @@ def labels(value: object) -> object:
 def from_json(value: object) -> object:
     """Parse a string as JSON, because `-c` passes strings; return any other value unchanged. Raises `ValueError`."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+        return json.loads(value, object_pairs_hook=once) if isinstance(value, str) else value
+    except json.JSONDecodeError:
         raise ValueError("this is not JSON") from None
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object. Raises `ValueError` if two have the same name: `json` would drop one."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it contains '{next(name for name in names if names.count(name) > 1)}' twice")
+    return held
 
 
 Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]

@@ -105,6 +105,10 @@ def test_settings_are_read_from_command_line_strings_and_from_json() -> None:
         ({"routes": {"sales": {"channels": ["slak"]}}}, "routes.sales.channels: Input should be 'slack'"),
         ({"routes": {"sales": {"channels": ["callback"]}}}, "routes.sales.channels: Input should be 'slack'"),
         ({"routes": {"sales": {"channels": []}}}, "routes.sales: a topic needs at least one channel"),
+        (
+            {"routes": '{"sales": {"channels": ["slack"]}, "sales": {"channels": ["email"]}}'},
+            "routes: it contains 'sales' twice (got",
+        ),
         ({"routes": {"sales": {"channels": ["slack", "slack"]}}}, "routes.sales: a route names a channel twice"),
         ({"routes": {"sales": {"channels": ["slack"], "fallback": "slack"}}}, "a route names a channel twice"),
         (
