@@ -67,6 +67,8 @@ def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
 def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
 
+    If the value is the current first key already, because somebody repeats the command, the second key is kept.
+
     Raises `Failure` for an unknown secret, for a value that the functions can't use, or for `keep_old` with a
     secret that holds only one value.
     """
@@ -79,7 +81,9 @@ def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     if not new:
         raise Failure("nothing was stored: the value is empty")
     try:
-        new = f"{new} {fetch(stack, arn, _first)}" if keep_old else new
+        if keep_old:
+            others = [key for key in fetch(stack, arn, str.split) if key not in new.split()]
+            new = " ".join([new, *others[:1]])
         reader(stack, name)(new)
     except UnusableSecret as error:
         raise Failure(f"nothing was stored: {error}") from None

@@ -217,6 +217,14 @@ def test_a_new_signing_key_is_stored_together_with_the_old_key(operator: Operato
     assert operator.run("secrets", "set", "slack-token", "--keep-old", terminal="xoxb-2").exit_code == 1
 
 
+def test_a_repeated_command_keeps_the_old_key_that_the_first_one_kept(operator: Operator) -> None:
+    # Somebody who does not know whether the first command stored the key repeats it.
+    stored = secret(operator, "TakeSecretArn", "a" * 32)
+    for _ in range(2):
+        assert operator.run("secrets", "set", "take", "--keep-old", terminal="b" * 32).exit_code == 0
+    assert stored() == f"{'b' * 32} {'a' * 32}", "links that are signed with the old key still work"
+
+
 @pytest.mark.parametrize("kept", [{"SecretString": " "}, {"SecretBinary": b"key"}, {}])
 def test_a_secret_without_a_key_is_reported_as_a_one_line_error(operator: Operator, kept: dict[str, Any]) -> None:
     client = operator.session.client("secretsmanager")
