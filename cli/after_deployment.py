@@ -7,9 +7,8 @@ of a topic fails.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Final
 
 from assistance.platform.aws import AWS_ERRORS
@@ -19,7 +18,6 @@ from cli.encoding import replace_unknown_characters
 from cli.errors import Failure, explained
 from cli.findings import Finding, State
 
-SECONDS: Final = 240
 _LEFT_OVER: Final = "Dead letters"
 """The name of the doctor's check that a deployment may fail: dead letters may come from an earlier outage."""
 
@@ -34,11 +32,8 @@ def failed_checks(findings: Sequence[Finding]) -> list[str]:
     return [finding.check for finding in findings if finding.state is State.WRONG and finding.check != _LEFT_OVER]
 
 
-def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
-    """Run the doctor's checks and, if they succeed, the smoke test; print the results. Returns whether all succeeded.
-
-    `pause` waits before each further look at a test request, and returns False when the time is over.
-    """
+def check(found: stack.Stack) -> bool:
+    """Run and print the doctor's checks and, if they succeed, the smoke test. Returns whether all succeeded."""
     render.note(f"Stack: {found.title}")
     findings = []
     for finding in examine(found):
@@ -51,7 +46,7 @@ def check(found: stack.Stack, pause: Callable[[], bool]) -> bool:
         render.note(f"Correct what they name, then run: {hints.command('smoke')}")
         return False
     render.note("Sending a request for each topic, whose text says that it is a test:")
-    results = list(smoke.run(found, pause))
+    results = list(smoke.run(found, smoke.patience()))
     for result in results:
         render.smoke(result)
     return not any(result.problem for result in results)
@@ -68,17 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     deployed: Mapping[str, Mapping[str, str]] = json.loads(options.outputs.read_text("utf-8"))
     passed = True
     for name, outputs in deployed.items():
-        deadline = monotonic() + SECONDS
-
-        def pause(until: float = deadline) -> bool:
-            sleep(1)
-            return monotonic() < until
-
         where = {"profile": options.profile, "region": region(outputs)}
         chosen = {"--stack": name, **{f"--{option}": value for option, value in where.items() if value}}
         hints.remember(*(part for pair in chosen.items() for part in pair))
         try:
-            passed &= check(stack.deployed(name, **where), pause)
+            passed &= check(stack.deployed(name, **where))
         except (Failure, *AWS_ERRORS) as error:
             render.note(f"Error: {error if isinstance(error, Failure) else explained(error)}.")
             passed = False

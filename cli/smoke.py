@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic, sleep
 from typing import Any, Final
 
 from assistance.domain.record import Status
@@ -12,12 +13,16 @@ from cli import requests, takes
 from cli.errors import Failure
 from cli.stack import Stack
 
+# Longer than a cold start plus the reconciler's first sweep, which publishes the request if the stream does not.
+SECONDS: Final = 240
 TESTER: Final = "the smoke test"
 BODY: Final = {
     "description": "This is a test after a deployment (assistance smoke). No customer asks; nobody needs to answer.",
     "customer": {"name": "Smoke test, no customer"},
     "reference": "assistance smoke",
 }
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 8
 _ENDED: Final = frozenset({Status.DELIVERED, Status.FAILED})
 Document = Mapping[str, Any]
 
@@ -33,6 +38,22 @@ class Result:
     request_id: str | None
     by: tuple[str, ...]
     problem: str | None
+
+
+def patience(seconds: float = SECONDS) -> Callable[[], bool]:
+    """Return a `pause` for `watch_each` that returns False `seconds` from now.
+
+    Each pause is longer than the one before, because each look at a request counts towards the quota of the bots' key.
+    """
+    deadline, delay = monotonic() + seconds, _FIRST_PAUSE
+
+    def pause() -> bool:
+        nonlocal delay
+        sleep(max(0, min(delay, deadline - monotonic())))
+        delay = min(2 * delay, _LONGEST_PAUSE)
+        return monotonic() < deadline
+
+    return pause
 
 
 def watch_each(

@@ -4,8 +4,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from time import monotonic, sleep
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.progress import Progress
@@ -22,10 +21,6 @@ from cli.findings import State
 from cli.options import Json, duration, stack_of
 
 app = typer.Typer()
-
-_POLL_SECONDS: Final = 0.5
-# Longer than a cold start plus the reconciler's first sweep, which publishes the request if the stream does not.
-_SMOKE_SECONDS: Final = 240
 
 
 @app.command(epilog="Example: assistance --local doctor")
@@ -48,21 +43,15 @@ def smoke(
     context: typer.Context,
     seconds: Annotated[
         int, typer.Option("--timeout", min=1, metavar="SECONDS", help="Maximum time to wait.")
-    ] = _SMOKE_SECONDS,
+    ] = smoke_tests.SECONDS,
     json: Json = False,
 ) -> None:
     """Send one test request per topic, and wait. Exit status 0 if all are delivered, else 1.
 
     The request's text says that it is a test. A delivery by the fallback counts as a failure.
     """
-    stack, deadline = stack_of(context), monotonic() + seconds
-
-    def pause() -> bool:
-        sleep(_POLL_SECONDS)
-        return monotonic() < deadline
-
     results = []
-    for result in smoke_tests.run(stack, pause):
+    for result in smoke_tests.run(stack_of(context), smoke_tests.patience(seconds)):
         results.append(result)
         if not json:
             render.smoke(result)

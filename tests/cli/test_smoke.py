@@ -58,6 +58,23 @@ def test_the_smoke_command_fails_if_a_test_request_is_neither_delivered_nor_fail
     assert result.problem == "not delivered in time (status retrying), slack: timeout"
 
 
+def test_the_smoke_command_makes_few_calls_until_its_deadline_because_bots_share_the_quota_of_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looks = [0.0], list[str]()
+    monkeypatch.setattr(smoke, "monotonic", lambda: now[0])
+    monkeypatch.setattr(smoke, "sleep", lambda seconds: now.append(now.pop() + seconds))
+
+    def read(request_id: str) -> Mapping[str, Any]:
+        looks.append(request_id)
+        return UNDER_WAY
+
+    [result] = watch_each(["sales"], lambda topic: topic, read, smoke.patience(240))
+    assert (result.problem or "").startswith("not delivered in time")
+    assert now == [240], "the last look comes at the deadline"
+    assert len(looks) <= 40
+
+
 def test_the_smoke_command_passes_although_one_status_call_gets_no_response() -> None:
     lost = Failure("no answer from the API (TimeoutError): ask again")
     assert [it.problem for it in results({"sales": [lost, DELIVERED]})] == [None]
