@@ -39,6 +39,7 @@ def command(
     if stage not in STAGES:
         raise typer.BadParameter(f"a stage is one of {', '.join(STAGES)}", param_hint="STAGE")
     given: dict[str, str] = pairs(settings or [])
+    _keep_existing(file_of(stage, DIRECTORY), force=force)
     if at_a_terminal():
         render.note("Press Enter to accept the value in brackets. Without brackets, Enter leaves the setting out.")
         given = ask_for_settings(given, prompt, from_credentials(), stage)
@@ -114,8 +115,7 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
     Raises `Failure` if a setting is invalid, or if the file exists and `force` is False.
     """
     path = file_of(stage, directory)
-    if path.exists() and not force:
-        raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
+    _keep_existing(path, force=force)
     try:
         config = load({**settings, "stage": stage}, shown(path), "Nothing was written")
     except InvalidConfig as error:
@@ -128,6 +128,12 @@ def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bo
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(dumps({SCHEMA: "./schema.json", **kept}, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return shown(path), [key for key in ASKED_SETTINGS if key in config.lacking]
+
+
+def _keep_existing(path: Path, *, force: bool) -> None:
+    """Raise `Failure` if the file exists and `force` is False."""
+    if path.exists() and not force:
+        raise Failure(f"{shown(path)} exists already: edit it, or pass --force to overwrite it")
 
 
 def from_credentials() -> dict[str, str]:

@@ -74,6 +74,23 @@ def test_init_replaces_an_existing_stage_file_only_with_confirmation(run: Run, t
     assert not settings({}, tmp_path / "stages").take
 
 
+def test_init_at_a_terminal_says_that_the_file_exists_before_it_asks_anything(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("dev", "take=true").exit_code == 0
+    asked: list[str] = []
+
+    def ask(question: str, _: str | None) -> str:
+        asked.append(question)
+        return ""
+
+    monkeypatch.setattr(init, "at_a_terminal", lambda: True)
+    monkeypatch.setattr(init, "from_credentials", dict)
+    monkeypatch.setattr(init, "prompt", ask)
+    again = run("dev")
+    assert (again.exit_code, "exists already" in again.stderr, asked) == (1, True, [])
+
+
 def test_init_at_a_terminal_asks_for_missing_settings_and_proposes_the_account_and_region_of_the_credentials() -> None:
     proposals: list[tuple[str, str | None]] = []
 
