@@ -25,6 +25,10 @@ ASKED_SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
+_RESERVED: Final = frozenset({"stage", "local"})
+"""Settings that no file has: the file's name is the stage, and only `make run` deploys to the local emulator."""
+
+
 def command(
     stage: Annotated[str, typer.Argument(metavar="STAGE", help=f"One of {', '.join(STAGES)}.")],
     settings: Annotated[
@@ -106,7 +110,10 @@ def pairs(settings: list[str]) -> dict[str, str]:
     for setting, (key, equals, _) in zip(settings, parts, strict=True):
         if not (key and equals):
             raise Failure(f"'{setting}' is not KEY=VALUE")
-    return {key: value for key, _, value in parts}
+    given = {key: value for key, _, value in parts}
+    if reserved := given.keys() & _RESERVED:
+        raise Failure(f"leave out {min(reserved)}=…: the first argument is the stage, and only 'make run' sets local")
+    return given
 
 
 def write(stage: str, settings: Mapping[str, Any], directory: Path, *, force: bool) -> tuple[str, list[str]]:

@@ -43,6 +43,8 @@ def test_the_stage_file_written_by_init_contains_the_given_settings(run: Run, tm
         (["production"], 1, "production needs operator_email: the address that gets the alarms"),
         (["production", "operator_mail=a@b.io"], 1, "did you mean 'operator_email'?"),
         (["production", "take"], 1, "'take' is not KEY=VALUE"),
+        (["production", *GIVEN, "local=true"], 1, "leave out local=…"),
+        (["production", *GIVEN, "stage=dev"], 1, "leave out stage=…"),
         (["prod"], 2, "a stage is one of dev, staging, production"),
     ],
 )
