@@ -48,7 +48,7 @@ class ChannelConsumer(Construct):
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dlq, max_receive_count=MAX_RECEIVES),
         )
         skip_checkov(self.queue, "CKV_AWS_27", SSE_SQS)
-        topic.add_subscription(
+        self.subscription = topic.add_subscription(
             subscriptions.SqsSubscription(
                 self.queue,
                 raw_message_delivery=True,

@@ -80,6 +80,10 @@ class AssistanceStack(Stack):
             linking = [consumers[channel] for channel in config.linked]
             takers.append(TakePage(self, "TakePage", config=config, table=table, api=api, consumers=linking))
         update_in_order([*consumers.values()], publishers, [api, *takers])
+        for consumer in consumers.values():
+            # SNS drops a message to which nobody has subscribed. So the API must not route to a new channel before the
+            # channel's subscription exists.
+            api.function.node.add_dependency(consumer.subscription)
         if config.watched:
             heartbeat = Heartbeat(
                 self, "Heartbeat", consumers={channel: consumers[channel] for channel in config.deployed}

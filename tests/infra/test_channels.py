@@ -49,6 +49,19 @@ def test_the_filter_policy_of_a_channels_sns_subscription_accepts_exactly_the_me
     assert subscription["RawMessageDelivery"] is True
 
 
+def test_the_api_routes_requests_to_a_new_channel_only_after_the_channels_sns_subscription_exists(
+    template: Template, channel: Channel
+) -> None:
+    endpoint = queue_of(template, channel)
+    (subscription,) = (
+        name
+        for name, it in template.all("AWS::SNS::Subscription").items()
+        if it["Protocol"] == "sqs" and target(it["Endpoint"]) == endpoint
+    )
+    api, _ = template.function("api")
+    assert subscription in template.resources[api]["DependsOn"], "SNS would drop requests that come before"
+
+
 def test_messages_that_sns_cannot_deliver_to_a_queue_go_to_a_dead_letter_queue(
     template: Template, channel: Channel
 ) -> None:
