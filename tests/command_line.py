@@ -12,6 +12,6 @@ COMMAND: Final[Any] = get_command(app)
 vars(testing)["_get_command"] = cache(lambda _: COMMAND)
 
 
-def run(*arguments: str, typed: str | None = None) -> testing.Result:
+def run(*arguments: str, typed: str | bytes | None = None) -> testing.Result:
     """Run the command line with these arguments. `typed`: its standard input."""
     return testing.CliRunner().invoke(app, arguments, input=typed)

@@ -118,7 +118,10 @@ def set_secret(
     Running functions use the new value within five minutes, or at once if they can't use the current value.
     """
     stack = stack_of(context)
-    typed = typer.prompt("Value (not shown)", hide_input=True, err=True) if at_a_terminal() else sys.stdin.read()
+    try:
+        typed = typer.prompt("Value (not shown)", hide_input=True, err=True) if at_a_terminal() else sys.stdin.read()
+    except UnicodeDecodeError:
+        raise Failure("nothing was stored: the value is not UTF-8") from None
     value = secrets_.check(stack, name, typed, keep_old=keep_old)
     render.audit("set a secret", secret=name, operator=stack.operator_or_unknown())
     secrets_.store(stack, name, value)

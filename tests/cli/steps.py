@@ -44,7 +44,7 @@ class Operator:
     outputs: dict[str, str]
     is_killed: Event = field(default_factory=Event)
 
-    def run(self, *arguments: str, terminal: str | None = None) -> Result:
+    def run(self, *arguments: str, terminal: str | bytes | None = None) -> Result:
         """Run a command. Unless its usage is wrong, stderr must begin with the stack's name. `terminal`: its input."""
         result = command_line.run(*arguments, typed=terminal)
         if result.exit_code == USAGE_ERROR:

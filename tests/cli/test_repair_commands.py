@@ -209,6 +209,13 @@ def test_a_token_or_json_in_place_of_slacks_signing_secret_is_refused(operator: 
     assert "SECRET1" not in refused.output
 
 
+def test_a_secret_in_a_file_that_is_not_utf_8_is_refused_with_one_line(operator: Operator) -> None:
+    stored = secret(operator, "SlackTokenSecretArn", "xoxb-1")
+    refused = operator.run("secrets", "set", "slack-token", terminal="xoxb-SECRET1".encode("utf-16"))
+    assert (refused.exit_code, type(refused.exception)) == (1, SystemExit), repr(refused.exception)
+    assert ("not UTF-8" in refused.stderr, refused.stderr.count("\n"), stored()) == (True, 1, "xoxb-1")
+
+
 def test_a_new_signing_key_is_stored_together_with_the_old_key(operator: Operator) -> None:
     stored = secret(operator, "TakeSecretArn", f"{'b' * 32} {'a' * 32}")
     secret(operator, "SlackTokenSecretArn")
