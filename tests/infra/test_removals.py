@@ -1,5 +1,6 @@
 """Tests the list of the resources that a deployment would remove from a stack."""
 
+from assistance.routing import Channel
 from deployment.removals import removed
 from tests.infra.template import Template, synthesized
 
@@ -45,6 +46,13 @@ def test_the_list_of_removals_names_what_bots_need_to_call_and_what_protects_the
         "the encryption key GovernedLogsKey, without which nobody can read what it has encrypted",
         "the web ACL ApiFirewallAcl, which protects the API",
     } <= set(found)
+
+
+def test_the_list_of_removals_names_a_topic_that_the_api_would_no_longer_accept() -> None:
+    # Without the setting routes, the API gets the default topics, and answers 422 to bots with others.
+    found = taken("every channel", "dev")
+    assert {f"the topic by-{channel}, whose requests the API then refuses" for channel in Channel} <= set(found)
+    assert not [line for line in found if "topic sales" in line]
 
 
 def test_the_list_of_removals_does_not_show_the_secret_key_in_the_url_of_a_removed_webhook() -> None:
