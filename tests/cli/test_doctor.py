@@ -164,8 +164,8 @@ def test_an_unusable_secret_is_reported_and_never_printed(
 
 def test_the_doctor_command_checks_every_secret_of_the_stack(operator: Operator, deployed: dict[str, str]) -> None:
     # Routes name the Teams secrets in addition to the default one.
-    route = {"channels": ["teams"], "fallback": None, "where": {"teams": "elsewhere"}}
-    deployed["ROUTES"] = json.dumps({"elsewhere": route})
+    route = {"channels": ["teams"], "fallback": None}
+    deployed["ROUTES"] = json.dumps({"elsewhere": {**route, "where": {"teams": "elsewhere"}}, "sales": route})
     empty = operator.session.client("secretsmanager").create_secret(Name="empty")["ARN"]
     named = {name for variant in ("local", "every channel") for name in synthesized(variant).document["Outputs"]}
     secrets = {name for name in named if name.endswith("SecretArn")} - {"SlackTokenSecretArn"}
@@ -396,6 +396,22 @@ def test_the_doctor_command_does_not_check_a_default_place_that_no_route_uses(
     findings = json.loads(operator.run("doctor", "--json").stdout)
     found = [it["found"] for it in findings if it["check"] in {"Slack channel", "SES recipient"}]
     assert found == ["C0ASSIST can be read", f"{deployed['EMAIL_SENDER']} is not verified"]
+
+
+def test_the_doctor_command_does_not_demand_a_default_teams_secret_that_no_route_uses(
+    operator: Operator, deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody stores a value in it. `make deploy` would send no test request after a deployment, and would fail.
+    deployed["ROUTES"] = json.dumps({"sales": {"channels": ["slack", "teams"], "where": {"teams": "sales"}}})
+    client = operator.session.client("secretsmanager")
+    teams = {
+        "TeamsSecretArn": client.create_secret(Name="default")["ARN"],
+        "TeamsSalesSecretArn": client.create_secret(Name="sales", SecretString="https://a.example/x")["ARN"],
+        "TeamsQueueUrl": operator.outputs["SlackQueueUrl"],
+    }
+    monkeypatch.setattr(operator, "outputs", {**operator.outputs, **teams})
+    findings = {each["check"]: each for each in json.loads(operator.run("doctor", "--json").stdout)}
+    assert (findings["Secret teams"]["state"], findings["Secret teams-sales"]["state"]) == ("skipped", "ok")
 
 
 OPERATORS = "arn:aws:sns:us-east-1:123456789012:operators"
