@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -21,8 +22,7 @@ BODY: Final = {
     "customer": {"name": "Smoke test, no customer"},
     "reference": "assistance smoke",
 }
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 8
+_PAUSES: Final = (0.5, 1, 2, 4, 8)
 _ENDED: Final = frozenset({Status.DELIVERED, Status.FAILED})
 Document = Mapping[str, Any]
 
@@ -45,12 +45,10 @@ def patience(seconds: float = SECONDS) -> Callable[[], bool]:
 
     Each pause is longer than the one before, because each look at a request counts towards the quota of the bots' key.
     """
-    deadline, delay = monotonic() + seconds, _FIRST_PAUSE
+    deadline, pauses = monotonic() + seconds, chain(_PAUSES, repeat(_PAUSES[-1]))
 
     def pause() -> bool:
-        nonlocal delay
-        sleep(max(0, min(delay, deadline - monotonic())))
-        delay = min(2 * delay, _LONGEST_PAUSE)
+        sleep(max(0, min(next(pauses), deadline - monotonic())))
         return monotonic() < deadline
 
     return pause
