@@ -5,6 +5,7 @@ from datetime import timedelta
 from threading import Barrier
 from typing import NoReturn
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -111,6 +112,16 @@ def test_a_rate_limited_post_is_not_counted_as_an_attempt(stack: Cloud, slack: S
     slack.fail("status", status=429)
     stack.consume(Channel.SLACK)
     assert count() == {}
+
+
+def test_the_metrics_count_an_attempt_although_it_did_not_reach_the_provider(stack: Cloud, count: Count) -> None:
+    stack.post("sales")
+    stack.produce()
+    count()
+    token = stack.environment["SLACK_TOKEN_SECRET"]
+    boto3.client("secretsmanager").put_secret_value(SecretId=token, SecretString="not a token")
+    stack.consume(Channel.SLACK)
+    assert count() == {"Attempts slack sales": 1}
 
 
 def test_the_metrics_count_an_unreadable_message_as_a_failed_delivery_of_its_channel(
