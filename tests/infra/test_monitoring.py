@@ -273,6 +273,14 @@ def test_unhandled_dead_letters_notify_the_operator_days_before_the_first_dead_l
     assert watched_for_long == kept.keys() - {failures}
 
 
+def test_the_runbook_says_when_the_alarm_on_expiring_dead_letters_ends_after_the_queue_is_empty() -> None:
+    alarm = named_alarm(synthesized("production"), "SlackDeadLettersExpire")
+    # The alarm ends once so many complete hours had no dead letters. The hour in which an operator removed the last one
+    # may still count as an hour with dead letters.
+    empty = alarm["EvaluationPeriods"] - alarm["DatapointsToAlarm"] + 1
+    assert (empty + 1, "At most six hours later the alarm ends." in RUNBOOK) == (6, True)
+
+
 @pytest.mark.parametrize("variant", ["production", "takes"])
 def test_a_stopped_callback_consumer_notifies_the_operator_but_not_before_the_first_retry_delays_have_passed(
     variant: str,
