@@ -74,7 +74,7 @@ callback, and the next attempt repeats it with the same `webhook-id`. *Not sent*
 | `dns_error`, `tls_error`, `connection_error` | transient | no connection, or a wrong certificate; in doubt if sent |
 | `timeout` | transient | no connection within 3 seconds, or no answer within 10; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
-| `receiver_put_off` | rate limited | not sent: the host was slow or silent, and is called up to 5 minutes later |
+| `receiver_put_off` | rate limited | not sent: the slow or silent host rests up to 5 minutes; the back-off is added |
 | `slow_receivers_put_off` | rate limited | not sent: slow hosts have used up their share of the consumer's time |
 | `callback_secret_unavailable` | transient | the signing secret can't be read, or a key hasn't 24 to 64 bytes |
 
