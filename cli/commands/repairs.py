@@ -13,7 +13,7 @@ from assistance.errors import Unreadable
 from assistance.platform.clock import timestamp_of
 from assistance.platform.secret import MAX_AGE_SECONDS
 from assistance.routing import Channel
-from assistance.store.schema import LEDGER, PARTITION_KEY, PROGRESS, REQUEST, SORT_KEY
+from assistance.store.schema import LEDGER, PARTITION_KEY, PROGRESS, RECORD, REQUEST, SORT_KEY
 from cli import failed_events as failures_
 from cli import hints, render
 from cli import secrets as secrets_
@@ -261,7 +261,8 @@ def delete(
     """
     stack = stack_of(context)
     requests = stack.requests()
-    found = [str(item[SORT_KEY]) for item in requests.items.of(key) if only in (None, item[SORT_KEY])]
+    stored = requests.items.of(key)
+    found = [str(item[SORT_KEY]) for item in stored if only in (None, item[SORT_KEY])]
     if key in _RECONCILERS:
         raise Failure(f"the items of {key} belong to the reconciler, which repairs them itself")
     if not found:
@@ -277,6 +278,15 @@ def delete(
         raise Failure(
             "without the REQUEST item, the RECORD item would stay open for ever: delete all items, without --only"
         )
+    if only == RECORD:
+        try:
+            requests.from_items([item for item in stored if item[SORT_KEY] != RECORD])
+        except Unreadable as error:
+            # The record says what was sent. Without it the deliveries begin anew once the REQUEST item is repaired.
+            raise Failure(
+                f"the REQUEST item can't be read ({error}), so nothing was deleted: without the RECORD item, the "
+                "messages would be sent again after a repair"
+            ) from None
     confirm(f"Delete {', '.join(found)} of {key} in {stack.title} for good?", yes=yes)
     render.audit("delete items", key=key, items=", ".join(found), operator=stack.operator_or_unknown())
     for sort_key in found:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assistance.store.requests import request_key
+from assistance.store.requests import record_key, request_key
 from cli import failed_events
 from cli.errors import Failure
 from cli.stack import Stack
@@ -257,6 +257,24 @@ def test_the_items_delete_command_deletes_only_unreadable_items(operator: Operat
     assert " items show " in operator.run("items", "delete", request_id, "--yes").stderr
     assert "pass a complete id" in operator.run("items", "show", request_id[:8]).stderr
     assert operator.run("items", "delete", "LEDGER", "--yes").exit_code == 1
+
+
+def test_the_record_of_a_request_is_not_deleted_if_it_is_the_request_item_that_cannot_be_read(
+    operator: Operator,
+) -> None:
+    request_id = mailed(operator.cloud)
+    table = operator.cloud.table
+    table.put_item(Item={**table.get_item(Key=request_key(request_id))["Item"], "topic": 5})
+    refused = operator.run("items", "delete", request_id, "--only", "RECORD", "--yes")
+    assert (refused.exit_code, "REQUEST item can't be read" in " ".join(refused.stderr.split())) == (1, True)
+    assert "Item" in table.get_item(Key=record_key(request_id)), "the record says what was sent"
+
+
+def test_the_record_of_a_request_is_deleted_if_only_the_record_cannot_be_read(operator: Operator) -> None:
+    request_id = mailed(operator.cloud)
+    table = operator.cloud.table
+    table.put_item(Item={**table.get_item(Key=record_key(request_id))["Item"], "record": 5})
+    assert operator.json("items", "delete", request_id, "--only", "RECORD", "--yes") == {"deleted": ["RECORD"]}
 
 
 def test_an_item_key_that_is_an_unset_variable_is_refused(operator: Operator) -> None:
