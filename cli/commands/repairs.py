@@ -1,6 +1,7 @@
 """`assistance heartbeat`, `secrets`, `failures` and `items`: repairs that the runbook describes."""
 
 import sys
+from contextlib import suppress
 from decimal import Decimal
 from json import dumps
 from types import NoneType
@@ -8,11 +9,14 @@ from typing import Annotated, Final
 
 import typer
 
+from assistance.domain import transitions
 from assistance.engine.heartbeat import EVENT
 from assistance.errors import Unreadable
 from assistance.platform.clock import timestamp_of
 from assistance.platform.secret import MAX_AGE_SECONDS
 from assistance.routing import Channel
+from assistance.store.items import Item
+from assistance.store.requests import RequestGone, Requests
 from assistance.store.schema import LEDGER, PARTITION_KEY, PROGRESS, RECORD, REQUEST, SORT_KEY
 from cli import failed_events as failures_
 from cli import hints, render
@@ -241,6 +245,34 @@ def _plain(value: object) -> int | str:
     return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else str(value)
 
 
+def _refuse_harm(requests: Requests, key: str, only: str | None, stored: list[Item]) -> None:
+    """Raise `Failure` unless the items that are to be deleted exist, and deleting them mends what can't be read."""
+    if key in _RECONCILERS:
+        raise Failure(f"the items of {key} belong to the reconciler, which repairs them itself")
+    if all(only not in {None, item[SORT_KEY]} for item in stored):
+        raise Failure(
+            f"there is no such item with the key {key}: {hints.command('items', 'show', key)!r} lists its items"
+        )
+    try:
+        if requests.get(key) is not None:
+            raise Failure(f"request {key} can be read, so nothing was deleted: 'assistance erase' removes its texts")
+    except Unreadable as error:
+        render.note(f"The request can't be read: {error}.")
+    if only == REQUEST:
+        raise Failure(
+            "without the REQUEST item, the RECORD item would stay open for ever: delete all items, without --only"
+        )
+    if only == RECORD:
+        try:
+            requests.from_items([item for item in stored if item[SORT_KEY] != RECORD])
+        except Unreadable as error:
+            # The record says what was sent. Without it the deliveries begin anew once the REQUEST item is repaired.
+            raise Failure(
+                f"the REQUEST item can't be read ({error}), so nothing was deleted: without the RECORD item, the "
+                "messages would be sent again after a repair"
+            ) from None
+
+
 @items.command(epilog="Example: assistance --local items delete 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")
 def delete(
     context: typer.Context,
@@ -263,34 +295,15 @@ def delete(
     requests = stack.requests()
     stored = requests.items.of(key)
     found = [str(item[SORT_KEY]) for item in stored if only in (None, item[SORT_KEY])]
-    if key in _RECONCILERS:
-        raise Failure(f"the items of {key} belong to the reconciler, which repairs them itself")
-    if not found:
-        raise Failure(
-            f"there is no such item with the key {key}: {hints.command('items', 'show', key)!r} lists its items"
-        )
-    try:
-        if requests.get(key) is not None:
-            raise Failure(f"request {key} can be read, so nothing was deleted: 'assistance erase' removes its texts")
-    except Unreadable as error:
-        render.note(f"The request can't be read: {error}.")
-    if only == REQUEST:
-        raise Failure(
-            "without the REQUEST item, the RECORD item would stay open for ever: delete all items, without --only"
-        )
-    if only == RECORD:
-        try:
-            requests.from_items([item for item in stored if item[SORT_KEY] != RECORD])
-        except Unreadable as error:
-            # The record says what was sent. Without it the deliveries begin anew once the REQUEST item is repaired.
-            raise Failure(
-                f"the REQUEST item can't be read ({error}), so nothing was deleted: without the RECORD item, the "
-                "messages would be sent again after a repair"
-            ) from None
+    _refuse_harm(requests, key, only, stored)
     confirm(f"Delete {', '.join(found)} of {key} in {stack.title} for good?", yes=yes)
     render.audit("delete items", key=key, items=", ".join(found), operator=stack.operator_or_unknown())
     for sort_key in found:
         requests.items.table.delete_item(Key={PARTITION_KEY: key, SORT_KEY: sort_key})
+    if only == RECORD:
+        # The reconciler watches a finished request no more. Without this, nobody would send the request again.
+        with suppress(RequestGone):
+            requests.update(key, transitions.watch)
     if json:
         render.print_json({"deleted": found})
     else:

@@ -3,10 +3,12 @@
 import io
 import json
 from contextlib import redirect_stdout
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from assistance.routing import Channel
 from assistance.store.requests import record_key, request_key
 from cli import failed_events
 from cli.errors import Failure
@@ -275,6 +277,19 @@ def test_the_record_of_a_request_is_deleted_if_only_the_record_cannot_be_read(op
     table = operator.cloud.table
     table.put_item(Item={**table.get_item(Key=record_key(request_id))["Item"], "record": 5})
     assert operator.json("items", "delete", request_id, "--only", "RECORD", "--yes") == {"deleted": ["RECORD"]}
+
+
+def test_after_the_record_of_a_finished_request_is_deleted_its_deliveries_begin_anew(operator: Operator) -> None:
+    cloud = operator.cloud
+    request_id = mailed(cloud)
+    for minutes in (1, 20):
+        assert cloud.reconcile(later=timedelta(minutes=minutes))["ledger"]["lost"] == []
+    cloud.table.put_item(Item={**cloud.table.get_item(Key=record_key(request_id))["Item"], "record": 5})
+    operator.json("items", "delete", request_id, "--only", "RECORD", "--yes")
+    assert cloud.reconcile(later=timedelta(hours=1))["ledger"]["lost"] == [request_id]
+    cloud.produce()
+    cloud.consume_until_quiet(Channel.EMAIL)
+    assert cloud.status(request_id) == "delivered"
 
 
 def test_an_item_key_that_is_an_unset_variable_is_refused(operator: Operator) -> None:
