@@ -98,11 +98,13 @@ def no_such_route(_: Exception) -> Response[str]:
 @app.exception_handler(Exception)
 def failed(error: Exception) -> Response[str]:
     """Answer a call that can't be handled. Only the log shows the type and place of an unforeseen exception."""
+    if isinstance(error, IdempotencyKeyReused):
+        error = problems.idempotency_key_reused()
     match error:
         case Problem():
+            # An operator does not see the answer, which also says what is wrong at each place.
+            logger.info("refused", problem=error.slug, places=error.places)
             return error.response()
-        case IdempotencyKeyReused():
-            return problems.idempotency_key_reused().response()
         case TableUnavailable():
             logger.error("the table is unavailable", error_code=str(error))
             return problems.unavailable().response()

@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler import Response
 
 TYPE_PREFIX: Final = "urn:assistance:problem:"
 CONTENT_TYPE: Final = "application/problem+json"
+_DETAILS: Final = "#/details"
 
 
 @dataclass(slots=True)
@@ -23,6 +24,12 @@ class Problem(Exception):
     title: str | None = None
     errors: Sequence[Mapping[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> list[str]:
+        """The wrong fields and headers, for the log: without the labels of details, which may be a customer's text."""
+        found = (each.get("header") or each["pointer"] for each in self.errors)
+        return sorted({_DETAILS if place.startswith(f"{_DETAILS}/") else place for place in found})
 
     def response(self) -> Response[str]:
         """The HTTP answer, with the problem as a JSON document."""

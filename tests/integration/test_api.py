@@ -15,6 +15,7 @@ from assistance.models import MAX_DESCRIPTION_CHARACTERS
 from assistance.routing import CALLBACK, Channel, Topic
 from assistance.store.requests import request_key
 from tests.integration.cloud import Cloud, http_event
+from tests.logs import logging_everything
 
 VALID = json.dumps({"topic": "sales", "description": "help"})
 JSON = {"content_type": "application/json"}
@@ -149,6 +150,26 @@ def test_a_reused_idempotency_key_with_a_different_payload_is_refused(stack: Clo
     other = post(stack, json.dumps({"topic": "pricing", "description": "help"}), **JSON, idempotency_key="k1")
     assert_problem(other, 422, "idempotency-key-reused")
     assert stored(stack) == 1
+
+
+def test_the_log_says_why_a_call_is_refused_without_quoting_the_call(stack: Cloud) -> None:
+    post(stack, VALID, **JSON, idempotency_key="k1")
+    hidden = "hush" * 20
+    with logging_everything() as log:
+        post(stack, json.dumps({"topic": hidden, "customer": 5, "details": {hidden: "x", f"{hidden}/": "y"}}), **JSON)
+        post(stack, json.dumps({"topic": "pricing", "description": hidden}), **JSON, idempotency_key="k1")
+        post(stack, json.dumps({"topic": "pricing", "description": hidden}), **JSON, idempotency_key="\u2011")
+        post(stack, hidden, **JSON)
+        post(stack, hidden, Content_Type="text/plain")
+    lines = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith("{")]
+    assert [(line["problem"], line["places"]) for line in lines if line.get("message") == "refused"] == [
+        ("invalid-request", ["#/customer", "#/description", "#/details", "#/topic"]),
+        ("idempotency-key-reused", []),
+        ("invalid-request", ["Idempotency-Key"]),
+        ("not-json", []),
+        ("unsupported-media-type", []),
+    ]
+    assert "hush" not in log.getvalue()
 
 
 @pytest.mark.parametrize("request_id", ["0199f3c2-5d1e-7000-8000-5d5c9b6f3a10", "no-uuid", "LEASE#reconciler"])
