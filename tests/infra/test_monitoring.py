@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from assistance import routing
+from assistance.domain.record import Status
 from assistance.engine import takes
 from assistance.engine.heartbeat import EVENT, REQUEST_ID
 from assistance.failures import MAX_RETRY_AFTER
@@ -575,6 +576,13 @@ def test_the_command_line_accepts_every_command_in_the_runbook(line: str) -> Non
         assert (ROOT / "functions" / folder / "handler.py").is_file()
     if "output" in line.split():
         assert what["name"] in synthesized("takes").document["Outputs"]
+
+
+def test_the_runbook_section_on_old_open_requests_lists_every_status_that_an_open_request_may_have() -> None:
+    section = RUNBOOK.partition("### OldestOpenAge\n")[2].partition("\n### ")[0]
+    [line] = [line for line in section.splitlines() if line.startswith("assistance list ")]
+    # While its fallback is on its way, the status of a request is `failed`.
+    assert set(parsed(line)["statuses"]) == set(Status) - {Status.DELIVERED}
 
 
 def test_the_command_line_accepts_every_command_in_an_alarm_description(template: Template) -> None:
