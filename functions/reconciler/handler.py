@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from assistance.engine.publisher import Publisher
@@ -57,22 +56,20 @@ def reconcile(context: LambdaContext, *, dry_run: bool) -> dict[str, Any]:
 
 
 def measure(sweep: Sweep, report: Report) -> None:
-    """Emit the metrics that infra/monitoring.py uses, in CloudWatch's embedded metric format."""
-    # Don't use Powertools' `Metrics`, which the whole process shares: it would keep values from one run to the next.
-    metrics = EphemeralMetrics()
-    metrics.add_metric("OldestUnpublishedAge", MetricUnit.Seconds, sweep.oldest_seconds)
-    metrics.add_metric("PublishedLate", MetricUnit.Count, sweep.published)
-    metrics.add_metric("OldestOpenAge", MetricUnit.Seconds, report.oldest_open_seconds)
-    metrics.add_metric("OpenRequests", MetricUnit.Count, report.open)
-    metrics.add_metric("LostRequests", MetricUnit.Count, len(report.lost))
-    metrics.add_metric("StuckDeliveries", MetricUnit.Count, len(report.stuck))
-    metrics.add_metric("UnreadableItems", MetricUnit.Count, sweep.unreadable + report.unreadable)
-    metrics.add_metric("LedgerBehind", MetricUnit.Seconds, report.behind_seconds)
+    """Emit the metrics that infra/monitoring.py uses."""
+    tally = Tally()
+    add = partial(tally.add, service="reconciler")
+    add("OldestUnpublishedAge", sweep.oldest_seconds)
+    add("PublishedLate", sweep.published)
+    add("OldestOpenAge", report.oldest_open_seconds)
+    add("OpenRequests", report.open)
+    add("LostRequests", len(report.lost))
+    add("StuckDeliveries", len(report.stuck))
+    add("UnreadableItems", sweep.unreadable + report.unreadable)
+    add("LedgerBehind", report.behind_seconds)
     if Settings.read().take:
         # `untaken.py` has added each one before it wrote the decision.
-        metrics.add_metric("UntakenRequests", MetricUnit.Count, 0)
-    metrics.flush_metrics()
-    tally = Tally()
+        add("UntakenRequests", 0)
     # SQS's own metric covers callbacks, of which most are sent before a sweep looks for them.
     for channel in Settings.read().queues.keys() - {CALLBACK}:
         tally.add(Metric.OLDEST_PENDING_AGE, report.oldest_pending_seconds[channel], channel=channel)

@@ -11,9 +11,10 @@ from assistance.domain import transitions
 from assistance.domain.record import Delivery, Kind, Record
 from assistance.engine import dead_letters
 from assistance.platform.aws import AWS_ERRORS, error_code
+from assistance.platform.metrics import measure
 from assistance.platform.observability import logger
 from assistance.store.schema import Due
-from reconciler.run import Location, Open, Run, measure
+from reconciler.run import Location, Open, Run
 
 TIME_TO_REPORT_MS: Final = 2_000
 # The time that remains for the new requests and the dead letters if there are too many open requests for one sweep.
@@ -100,7 +101,7 @@ def _repair(run: Run, request_id: str, names: list[str]) -> None:
         # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next
         # sweep finds nothing lost. The alarm uses the maximum of these values.
         if not run.dry_run:
-            measure("LostRequests", len(run.report.lost))
+            measure("LostRequests", len(run.report.lost), service="reconciler")
     if not run.dry_run:
         # If version 1 has made attempts after a rollback, this also takes them over into the record.
         run.requests.update(request_id, partial(_repaired, run, late), stored)

@@ -8,8 +8,6 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-
 from assistance.domain.record import Delivery, Record
 from assistance.errors import Unreadable
 from assistance.platform.aws import SQSClient
@@ -61,13 +59,6 @@ class Report:
     def document(self) -> dict[str, Any]:
         """The report, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self)} | {"damaged": sorted(self.damaged)}
-
-
-def measure(name: str, value: int = 1) -> None:
-    """Emit one value of a metric at once, since a sweep that dies would not emit it at its end."""
-    metrics = EphemeralMetrics()
-    metrics.add_metric(name, MetricUnit.Count, value)
-    metrics.flush_metrics()
 
 
 @dataclass(frozen=True, slots=True)

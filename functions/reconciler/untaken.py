@@ -11,9 +11,10 @@ from typing import Final
 
 from assistance.domain import takes
 from assistance.domain.record import Record
+from assistance.platform.metrics import measure
 from assistance.platform.observability import logger
 from assistance.store.schema import Due
-from reconciler.run import Open, Run, measure
+from reconciler.run import Open, Run
 
 TIME_TO_REPORT_MS: Final = 4_000
 
@@ -41,5 +42,5 @@ def _decided(run: Run, now: int, record: Record) -> Record:
     # Count it before the write. Otherwise, if this sweep dies after the write, nobody would count it: the next sweep
     # finds nothing to decide. The alarm uses the sum of these values.
     if after is not record and not run.dry_run:
-        measure("UntakenRequests")
+        measure("UntakenRequests", service="reconciler")
     return after

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache, partial
 from threading import Lock
@@ -15,7 +15,7 @@ from assistance.routing import Destination
 
 
 class Metric(StrEnum):
-    """The metrics of requests and deliveries. The reconciler defines further ones."""
+    """The metrics of requests and deliveries. The reconciler adds further ones, by their names."""
 
     ACCEPTED = "Accepted"  # by topic
     REPLAYED = "Replayed"  # calls that repeated an earlier call, by topic
@@ -32,10 +32,13 @@ class Metric(StrEnum):
     MAIL_FEEDBACK = "MailFeedback"  # SES's reports about the heartbeat's mails, by channel
 
 
-_UNITS: Final = {
+_UNITS: Final[Mapping[str, MetricUnit]] = {
     Metric.ACCEPTED_TO_DELIVERED: MetricUnit.Milliseconds,
     Metric.ACCEPTED_TO_TAKEN: MetricUnit.Milliseconds,
     Metric.OLDEST_PENDING_AGE: MetricUnit.Seconds,
+    "OldestUnpublishedAge": MetricUnit.Seconds,
+    "OldestOpenAge": MetricUnit.Seconds,
+    "LedgerBehind": MetricUnit.Seconds,
 }
 
 
@@ -43,9 +46,9 @@ class Tally:
     """The metrics of one invocation. Several threads may add to it, unlike to Powertools' `Metrics`."""
 
     def __init__(self) -> None:
-        self._values: list[tuple[Metric, float, frozenset[tuple[str, str]]]] = []
+        self._values: list[tuple[str, float, frozenset[tuple[str, str]]]] = []
 
-    def add(self, metric: Metric, value: float = 1, **dimensions: str) -> None:
+    def add(self, metric: str, value: float = 1, **dimensions: str) -> None:
         """Add a value to a metric. Several threads may do so, because appending to a list is atomic."""
         self._values.append((metric, value, frozenset(dimensions.items())))
 
@@ -58,7 +61,7 @@ class Tally:
     def emit(self) -> None:
         """Write the metrics, in separate lines for each set of dimensions. Raises nothing, even if metrics are lost."""
         try:
-            by_dimensions: defaultdict[frozenset[tuple[str, str]], list[tuple[Metric, float]]] = defaultdict(list)
+            by_dimensions: defaultdict[frozenset[tuple[str, str]], list[tuple[str, float]]] = defaultdict(list)
             for metric, value, dimensions in self._values:
                 by_dimensions[dimensions].append((metric, value))
             for dimensions, values in by_dimensions.items():
@@ -73,7 +76,7 @@ _lines = cache(partial(EphemeralMetrics, service=""))
 _one_at_a_time: Final = Lock()
 
 
-def _write(dimensions: dict[str, str], values: Sequence[tuple[Metric, float]]) -> None:
+def _write(dimensions: dict[str, str], values: Sequence[tuple[str, float]]) -> None:
     with _one_at_a_time:
         line = _lines(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE"))
         try:
@@ -87,7 +90,7 @@ def _write(dimensions: dict[str, str], values: Sequence[tuple[Metric, float]]) -
             line.clear_metrics()
 
 
-def measure(metric: Metric, value: float = 1, **dimensions: str) -> None:
+def measure(metric: str, value: float = 1, **dimensions: str) -> None:
     """Write one value of one metric. Raises nothing."""
     tally = Tally()
     tally.add(metric, value, **dimensions)
