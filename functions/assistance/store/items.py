@@ -46,8 +46,6 @@ def readable() -> Iterator[None]:
         # Name the attribute, but not the place inside it: the keys of a map may hold a customer's text.
         wrong = {f"{next(iter(detail['loc']), 'item')}: {detail['type']}" for detail in details}
         raise Unreadable(", ".join(sorted(wrong))) from None
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
 
 
 def checked(model: type[_Read], item: Item) -> _Read:

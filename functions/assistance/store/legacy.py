@@ -3,13 +3,12 @@
 Reading a request turns such items into a record. The first change of the request writes that record.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Final, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, Json
 
 from assistance.domain.record import Attempt, Delivery, Kind, Outcome, Record, StandsInFor
 from assistance.domain.transitions import FALLBACK, with_delivery
@@ -27,11 +26,6 @@ from assistance.store.table import Items
 REOPENED_PREFIX: Final = "REOPENED#"
 """The beginning of a sort key of version 1. The rest is the id of a finished request that is being sent again."""
 _AHEAD: Final = timedelta(hours=6)
-
-
-def _result(value: object) -> object:
-    # Powertools kept a result as JSON.
-    return json.loads(value) if isinstance(value, str) else value
 
 
 class _Attempt(Model):
@@ -52,7 +46,7 @@ class _Delivery(Model):
     failed_at: Moment | None = None
     next_attempt_at: Moment | None = None
     confirmed_at: Moment | None = None
-    result: Annotated[str | None, BeforeValidator(_result)] = None
+    result: Json[str | None] | None = None  # Powertools kept it as JSON
     claim_expires_at: Milliseconds = 0
     not_before: Milliseconds = 0
     refused_together: bool = False
