@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from assistance.domain import transitions
-from assistance.domain.record import Record
 from assistance.engine.outbox import Outboxed, Publication, outboxed
 from assistance.errors import TableUnavailable, Unreadable
 from assistance.platform import tracing
@@ -107,14 +106,10 @@ class Publisher:
             self.requests.items.mark_published(item.key, done[0].channels, timestamp(now))
             if request_id in records:
                 known = Stored(codec.record_of(record), record) if (record := records[request_id]) else None
-                event = partial(_published_late, names=done[0].channels, now=epoch_ms(now))
-                self.requests.update(request_id, event, known)
+                queued = partial(transitions.queued, names=done[0].channels, now=epoch_ms(now))
+                self.requests.update(request_id, lambda record: transitions.watch(queued(record)), known)
         except (TableUnavailable, Unreadable, RequestGone) as error:
             logger.warning("published but not marked", request_id=request_id, error_type=type(error).__name__)
-
-
-def _published_late(record: Record, *, names: Sequence[str], now: int) -> Record:
-    return transitions.watch(transitions.queued(record, names, now=now))
 
 
 def _to_sns(entry_id: str, publication: Publication) -> "PublishBatchRequestEntryTypeDef":
