@@ -35,17 +35,11 @@ def item_of(request_id: str, record: Record, before: Item) -> dict[str, Any]:
     if record.outbox:
         item[schema.OUTBOX_SHARD] = schema.shard(request_id)
     if (due_at := record.due_at) is not None:
-        waits_for = _waits_for(record)
+        waits_for = Due.OPEN if record.unfinished else Due.CALLBACK if record.decides_at is None else Due.TO_TAKE
         # A callback must not delay the escalation. So the reconciler looks for the callback after that.
         item[schema.DUE_AT] = record.decides_at if waits_for is Due.TO_TAKE else due_at
         item[schema.DUE_SHARD] = schema.due_shard(request_id, waits_for)
     return item
-
-
-def _waits_for(record: Record) -> Due:
-    if record.unfinished:
-        return Due.OPEN
-    return Due.CALLBACK if record.decides_at is None else Due.TO_TAKE
 
 
 def record_of(item: Item) -> Record:
