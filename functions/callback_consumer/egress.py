@@ -35,7 +35,6 @@ MAX_HEAD_BYTES: Final = 16_384
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})( [^\n]*)?\r?\n")
 
 _Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect: TypeAlias = Callable[..., Coroutine[Any, Any, _Connection]]
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -62,7 +61,7 @@ class Egress:
 
     loopback: bool = False
     resolve: Callable[[str, int], Sequence[str]] = resolve
-    connect: Connect = asyncio.open_connection
+    connect: Callable[..., Coroutine[Any, Any, _Connection]] = asyncio.open_connection
     tls: ssl.SSLContext = field(default_factory=context)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:

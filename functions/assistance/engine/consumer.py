@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import NonNegativeInt, PositiveInt
@@ -18,8 +18,6 @@ from assistance.platform.observability import logger
 from assistance.platform.unforeseen import without_messages
 from assistance.routing import Destination, RetryPolicy
 from assistance.store import requests
-
-Handler: TypeAlias = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
 class ConsumerSettings(Environment):
@@ -41,7 +39,7 @@ def consumer(
     prepare: Callable[[], object],
     place: Callable[[str], str | None] = lambda _: None,
     check: Check = lambda: iter(()),
-) -> Handler:
+) -> Callable[[dict[str, Any], LambdaContext], dict[str, Any]]:
     """The Lambda handler of a channel's consumer: it delivers the messages of the channel's queue by calling `send`.
 
     `prepare` creates the objects that `send` uses, before a batch starts its threads. `place` returns where on the
