@@ -33,7 +33,6 @@ SECOND_CHECK_AFTER: Final = timedelta(minutes=15)
 # No request is older than this. Second checks begin `SECOND_CHECK_AFTER` earlier: then in 1970, and not before.
 _EARLIEST: Final = timestamp(datetime.fromtimestamp(0, UTC) + SECOND_CHECK_AFTER)
 TIME_TO_FINISH_MS: Final = 10_000
-_A_MINUTE: Final = timedelta(minutes=1)
 _CHUNK: Final = 100
 # So many ids fit into an item.
 _MOST_DAMAGED: Final = 1_000
@@ -68,7 +67,7 @@ def check(run: Run) -> list[Open]:
     until, any_new = timestamp(run.clock() - FIRST_CHECK_AFTER), bool(of_version_1.open)
     # If the clock of the last sweep was fast, its time is too late. So check at least the last minute.
     last_until = last.looked_until or of_version_1.until
-    since = max(min(last_until, _earlier(until, _A_MINUTE)), _EARLIEST)
+    since = max(min(last_until, _earlier(until, timedelta(minutes=1))), _EARLIEST)
     with ThreadPoolExecutor(_PARALLEL) as pool:
         # Also check the unreadable requests again: an operator may have repaired one, or deleted its record.
         found = list(pool.map(partial(_watch, run), {*of_version_1.open, *last.damaged, *report.damaged}))
