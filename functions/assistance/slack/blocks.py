@@ -17,7 +17,6 @@ Block: TypeAlias = dict[str, Any]
 MAX_TEXT_CHARACTERS: Final = 3_000
 MAX_FIELD_CHARACTERS: Final = 2_000
 MAX_FIELDS: Final = 10
-MAX_HEADER_CHARACTERS: Final = 150
 TAKE: Final = "take"
 RELEASE: Final = "release"
 """`TAKE` and `RELEASE` are the `action_id`s by which Slack reports which button was pressed."""
