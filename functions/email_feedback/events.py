@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AliasPath, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AliasPath, AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from assistance.ids import RequestId
-from assistance.models import MAX_SECONDS
+from assistance.models import MAX_SECONDS, Model
 
 REQUEST_ID_TAG: Final = "request_id"
 # SES publishes this text once, when it starts to use the SNS topic. It is not an event.
@@ -21,9 +21,8 @@ class MalformedEvent(Exception):
     """The event can't be parsed. A retry is pointless: an operator must inspect the event."""
 
 
-class _Model(BaseModel):
-    # A validation error must not carry an address into a log.
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, alias_generator=to_camel)
+class _Model(Model):
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 class _AboutMail(_Model):
