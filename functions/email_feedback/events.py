@@ -9,7 +9,6 @@ from pydantic.alias_generators import to_camel
 from assistance.ids import RequestId
 from assistance.models import MAX_SECONDS, Model
 
-REQUEST_ID_TAG: Final = "request_id"
 # SES publishes this text once, when it starts to use the SNS topic. It is not an event.
 VALIDATION: Final = "Successfully validated SNS topic for Amazon SES event publishing."
 # The times that a record can hold.
@@ -30,7 +29,7 @@ class _AboutMail(_Model):
 
     message_id: Annotated[str, Field(min_length=1, validation_alias=AliasPath("mail", "messageId"))]
     # SES turns each tag's value into a list.
-    request_ids: Annotated[tuple[RequestId], Field(validation_alias=AliasPath("mail", "tags", REQUEST_ID_TAG))]
+    request_ids: Annotated[tuple[RequestId], Field(validation_alias=AliasPath("mail", "tags", "request_id"))]
 
     @property
     def request_id(self) -> str:
