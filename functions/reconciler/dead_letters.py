@@ -24,9 +24,9 @@ _CLOCKS_MS: Final = 60_000
 
 def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
     """Record the deliveries of dead letters as failed, in the table and in `waiting`: the unfinished requests by id."""
-    wanted = {delivery.destination for found in waiting.values() for delivery in found.record.unfinished}
-    if any(_has_late_callback(run, found.record) for found in waiting.values()):
-        wanted.add(CALLBACK)
+    awaited = ((found.record, each) for found in waiting.values() for each in found.record.awaited)
+    # Look for a callback only if it is late: its message may be lost, or in a dead-letter queue.
+    wanted = {it.destination for record, it in awaited if it.kind is not Kind.CALLBACK or run.is_overdue(record, it)}
     # While a bot is down, thousands of its callbacks become dead letters. So read those last.
     for channel in sorted(wanted & run.queues.keys(), key=lambda each: each == CALLBACK):
         for letter in _letters(run, channel):
@@ -41,11 +41,6 @@ def find(run: Run, waiting: MutableMapping[str, Open]) -> None:
                 break
             for name in _deliveries_of(found.record, channel, letter):
                 waiting[found.id] = _failed(run, found, name, letter)
-
-
-def _has_late_callback(run: Run, record: Record) -> bool:
-    """Whether a callback is so late that its message may be lost, or in a dead-letter queue."""
-    return any(each.kind is Kind.CALLBACK and run.is_overdue(record, each) for each in record.awaited)
 
 
 def _failed(run: Run, found: Open, name: str, letter: DeadLetter) -> Open:
