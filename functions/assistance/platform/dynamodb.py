@@ -58,11 +58,6 @@ def _number(text: str) -> Decimal:
         raise ValueError("no number") from error
 
 
-def _bytes(value: str | bytes) -> bytes:
-    # Stream records hold binary values in Base64, and so do botocore's answers after `leave_values`.
-    return b64decode(value) if isinstance(value, str) else value
-
-
 _PLAIN: Final[Mapping[object, tuple[Any, Callable[[Any], Any]]]] = {
     "S": (str, lambda text: text),
     "N": (str, _number),
@@ -71,7 +66,8 @@ _PLAIN: Final[Mapping[object, tuple[Any, Callable[[Any], Any]]]] = {
     "M": (dict, lambda members: {name: plain(part) for name, part in members.items()}),
     "L": (list, lambda parts: [plain(part) for part in parts]),
     # This version stores nothing binary, but a record may hold attributes of a later version, which are kept.
-    "B": (str | bytes, _bytes),
+    # Stream records hold binary values in Base64, and so do botocore's answers after `leave_values`.
+    "B": (str | bytes, lambda value: b64decode(value) if isinstance(value, str) else value),
     "SS": (list, set),
     "NS": (list, lambda numbers: {_number(number) for number in numbers}),
     "BS": (list, lambda parts: {plain({"B": part}) for part in parts}),
