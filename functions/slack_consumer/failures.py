@@ -85,12 +85,11 @@ def may_blame_content(code: str | None) -> bool:
 def classify(error: SlackApiError) -> DeliveryError:
     """The `DeliveryError` for an error that Slack answered."""
     status = int(error.response.status_code)
+    # Without Slack's code, this is a proxy's page, or an incomplete answer. Slack may have got the message.
+    code = f"http_{status}"
     match error.response.data:
-        case {"error": str(code)} if _CODE.fullmatch(code):
-            pass
-        case _:
-            # This is not Slack's JSON, but a proxy's page, or an incomplete answer. Slack may have got the message.
-            code = f"http_{status}"
+        case {"error": str(named)} if _CODE.fullmatch(named):
+            code = named
     kind = DOCUMENTED.get(code, Kind.IN_DOUBT)
     if status == HTTPStatus.TOO_MANY_REQUESTS or kind is Kind.RATE_LIMITED:
         asked = {name.lower(): value for name, value in error.response.headers.items()}.get("retry-after", "")

@@ -44,7 +44,6 @@ def _refusal(channel: str, *, anywhere: bool) -> str | None:
     try:
         ask(partial(WebClient.conversations_history, channel=channel, limit=1))
     except PermanentFailure as failure:
-        if failure.code == "missing_scope" or (anywhere and failure.code == "not_in_channel"):
-            return None
-        return failure.code
+        if failure.code != "missing_scope" and not (anywhere and failure.code == "not_in_channel"):
+            return failure.code
     return None
