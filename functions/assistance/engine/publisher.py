@@ -83,13 +83,12 @@ class Publisher:
 
     def _records(self, late: Sequence[Outboxed], checked_until: str) -> Mapping[str, Item | None]:
         """The record items of these requests, by id. None if `update` must read the record, or compute it."""
-        ids = [item.key[PARTITION_KEY] for item in late]
+        created = {item.key[PARTITION_KEY]: item.publications[0].message.request.created_at for item in late}
         try:
-            found = self.requests.items.many(list(map(record_key, ids)), consistent=True, whole=True)
+            found = self.requests.items.many(list(map(record_key, created)), consistent=True, whole=True)
         except TableUnavailable:
-            return dict.fromkeys(ids)
-        of = {item.key[PARTITION_KEY]: item.publications[0].message.request for item in late}
-        old = [id_ for id_, request in of.items() if request.created_at < checked_until]
+            return dict.fromkeys(created)
+        old = [id_ for id_, created_at in created.items() if created_at < checked_until]
         return dict.fromkeys(old) | {item[PARTITION_KEY]: item for item in found}
 
     def _take_out(self, published: set[Publication], records: Mapping[str, Item | None], item: Outboxed) -> None:
