@@ -111,8 +111,7 @@ def reading(sqs: SQSClient, queue_url: str, *, limit: int = 1_000, bodies: bool 
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["SentTimestamp"],
         ).get("Messages", [])
-        found = [_letter(message, held_until, bodies=bodies) for message in messages]
-        letters.update((letter.message_id, letter) for letter in found)
+        letters.update((each["MessageId"], _letter(each, held_until, bodies=bodies)) for each in messages)
         return len(messages) == _RECEIVE
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
