@@ -9,10 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from aws_lambda_powertools.utilities.idempotency import BasePersistenceLayer
-from aws_lambda_powertools.utilities.idempotency.exceptions import (
-    IdempotencyItemAlreadyExistsError,
-    IdempotencyItemNotFoundError,
-)
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyItemAlreadyExistsError
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
 from assistance.domain import transitions
@@ -139,4 +136,4 @@ class Attempt(BasePersistenceLayer):
 
     def _get_record(self, idempotency_key: str) -> DataRecord:
         # Powertools does not call this, since the error that `_put_record` raises already contains the stored status.
-        raise IdempotencyItemNotFoundError(idempotency_key)
+        raise NotImplementedError
