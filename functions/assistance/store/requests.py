@@ -1,6 +1,6 @@
 """Accepts, reads and changes requests in the table. A record is changed only by `Requests.change`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -102,18 +102,17 @@ class Requests:
         except Unreadable as error:
             raise Unreadable(f"{request_id}: {error}") from None
 
-    def several(self, request_ids: Iterable[str]) -> list[RequestRecord | None]:
+    def several(self, request_ids: Sequence[str]) -> list[RequestRecord | None]:
         """The requests with these ids, in the same order; None for each that has expired. Raises `Unreadable`.
 
         Version 1's attempts at a request that this version has accepted are left out.
         """
-        ids = list(request_ids)
-        of: dict[str, list[Item]] = {each: [] for each in ids}
+        of: dict[str, list[Item]] = {each: [] for each in request_ids}
         for item in self.items.many(
             [key(each) for each in of for key in (request_key, record_key)], consistent=True, whole=True
         ):
             of[item[schema.PARTITION_KEY]].append(item)
-        return [self.from_items(of[each]) if _is_ours(of[each]) else self.get(each) for each in ids]
+        return [self.from_items(of[each]) if _is_ours(of[each]) else self.get(each) for each in request_ids]
 
     def from_items(self, items: list[Item]) -> RequestRecord | None:
         """A request and its history, made from all its items; None if it has expired. Raises `Unreadable`."""
