@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,13 +31,10 @@ def named_channels(record: "SQSRecord") -> frozenset[str] | None:
     into a queue has no attributes.
     https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
     """
-    attributes = record.get("messageAttributes")
-    attribute = attributes.get("channels") if isinstance(attributes, dict) else None
-    text = attribute.get("stringValue") if isinstance(attribute, dict) else None
-    try:
-        names = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return None
-    return frozenset(names)
+    with suppress(ValueError, RecursionError):
+        match record.raw_event:
+            case {"messageAttributes": {"channels": {"stringValue": str(text)}}}:
+                names = json.loads(text)
+                if isinstance(names, list) and all(isinstance(name, str) for name in names):
+                    return frozenset(names)
+    return None
