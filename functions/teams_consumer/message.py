@@ -90,20 +90,15 @@ def _fact(fact: Fact) -> Json:
     https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/cards-format
     """
     value = _escaped(fact.text)
-    return {"title": _escaped(fact.label), "value": f"[{value}]({_target(fact.href)})" if fact.href else value}
+    if fact.href:
+        # A parenthesis could end the target of the link: https://spec.commonmark.org/0.31.2/#link-destination
+        value = f"[{value}]({fact.href.replace('(', '%28').replace(')', '%29')})"
+    return {"title": _escaped(fact.label), "value": value}
 
 
 def _escaped(text: str) -> str:
     """The text on one line, with a backslash before each character that has a meaning in Markdown."""
     return _MARKDOWN.sub(lambda it: f"{it[1]}\\" if it[1] else f"\\{it[0]}", " ".join(text.split()))
-
-
-def _target(href: str) -> str:
-    """The target of a Markdown link. Parentheses are encoded, since one could end the target.
-
-    https://spec.commonmark.org/0.31.2/#link-destination
-    """
-    return href.replace("(", "%28").replace(")", "%29")
 
 
 def _moment(request: AssistanceRequest) -> Json:
