@@ -11,7 +11,6 @@ from typing import Final
 
 from assistance.routing import routes, topics
 
-_FILES: Final = "aws_lambda_powertools.event_handler.openapi.swagger_ui"
 SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -47,6 +46,6 @@ def document() -> str:
 @cache
 def page() -> str:
     """Swagger UI as one HTML page that contains its script and style sheet. It loads only the OpenAPI document."""
-    files = resources.files(_FILES)
+    files = resources.files("aws_lambda_powertools.event_handler.openapi.swagger_ui")
     style, script = (files.joinpath(f"swagger-ui{end}").read_text("utf-8") for end in (".min.css", "-bundle.min.js"))
     return _PAGE.format(style=style, script=script)
