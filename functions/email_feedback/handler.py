@@ -1,7 +1,7 @@
 """Handles the events that SES publishes about mails: bounces, complaints, rejects and deliveries."""
 
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -17,9 +17,6 @@ from assistance.store.requests import deployed
 from email_feedback.events import VALIDATION, MalformedEvent, Other, parse
 from email_feedback.feedback import DlqUnavailable, Feedback, NotYetRecorded
 from email_feedback.settings import Settings
-
-_LONG_AGO: Final = "1970-01-01T00:00:00Z"  # an event without a time does not wait for others
-
 
 @cache
 def feedback() -> Feedback:
@@ -45,5 +42,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:  # no
             # It shows that SES's events about other mails arrive too.
             measure(Metric.MAIL_FEEDBACK, channel=Channel.EMAIL)
             continue
-        published_at = ms_of(notification.get("Timestamp") or _LONG_AGO)
+        # An event without a time counts as old, so it does not wait for others.
+        published_at = ms_of(time) if (time := notification.get("Timestamp")) else 0
         feedback().process(parsed, source_message_id=notification["MessageId"], published_at=published_at)
