@@ -18,6 +18,7 @@ from email_feedback.events import VALIDATION, MalformedEvent, Other, parse
 from email_feedback.feedback import DlqUnavailable, Feedback, NotYetRecorded
 from email_feedback.settings import Settings
 
+
 @cache
 def feedback() -> Feedback:
     """The handler of events, with this deployment's table and dead-letter queue."""

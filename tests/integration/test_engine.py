@@ -532,9 +532,9 @@ def test_a_delivery_fails_if_it_is_rate_limited_for_longer_than_the_maximum_time
     engine.answer = RateLimited("ThrottlingException")
     for _ in range(5):
         assert not engine.deliver()
-        engine.now += timedelta(minutes=11)
+        engine.now += timedelta(minutes=12)
     assert engine.attempts == []
-    engine.now += timedelta(minutes=6)
+    engine.now += timedelta(minutes=1)
     for _ in range(2):
         assert not engine.deliver(received=9)
     assert engine.deliver(received=9)

@@ -188,15 +188,16 @@ def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str
     failure: dict[str, Any] = {"now": NOW, "in_doubt": False, "settles": LOCKED}
     for last in delivery.attempts[-1:] if delivery.is_under_way else ():
         over = core.gave_up(record, name, last.id, code, **failure)
-        limited = _with(record, replace(delivery, put_off_at=NOW))
-        later = _delivery(core.retry_later(limited, name, last.id, code, due=DUE, **failure), name)
+        put_off = _with(record, replace(delivery, put_off_at=NOW))
+        later = _delivery(core.retry_later(put_off, name, last.id, code, due=DUE, **failure), name)
+        limited = _delivery(core.retry_later(put_off, name, last.id, code, due=DUE, limited=True, **failure), name)
         for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, _delivery(over, name))):
             if after.attempts[-1] != replace(last, outcome=outcome, error=code, ended_at=NOW):
                 return f"the attempt that failed to send {name} is not {outcome}, or has a wrong error or time"
             if after.locked_until != (LOCKED if after.doubts else 0):
                 return f"the next attempt of {name} waits too long, or not until its message has arrived"
-        if (later.due_at, later.put_off_at) != (DUE, 0):
-            return f"the next attempt of {name} is due at {later.due_at}, or an earlier rate limit still counts"
+        if (later.due_at, later.put_off_at, limited.put_off_at) != (DUE, 0, NOW):
+            return f"the next attempt of {name} is due at {later.due_at}, or an earlier rate limit counts wrongly"
         fallback = over.delivery(FALLBACK)
         is_new = fallback and delivery.kind is Kind.OWN and fallback != record.delivery(FALLBACK)
         if is_new and fallback.cause != StandsInFor(delivery.destination, code):

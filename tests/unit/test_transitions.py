@@ -1,6 +1,7 @@
 """Tests rules of transitions that the model checker cannot check: times, attempt limits and stored values."""
 
 from dataclasses import replace
+from typing import Any
 
 from assistance.domain.record import Attempt, Delivery, End, Entry, Kind, Outcome, Record, StandsInFor, Status
 from assistance.domain.transitions import (
@@ -58,7 +59,7 @@ def test_a_postponed_attempt_does_not_count_towards_the_attempt_limit() -> None:
 def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_postponement_and_anew_with_a_redrive() -> (
     None
 ):
-    record = limited(10, 20)
+    record = rate_limited(10, 20)
     record, _ = claimed(record, "a", now=30)
     assert record.deliveries[0].put_off_since == 10
     record = gave_up(record, SLACK, "a", "down", now=40, in_doubt=False, settles=0)
@@ -69,15 +70,16 @@ def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_post
 
 
 def test_an_earlier_rate_limit_does_not_count_after_another_failure_or_if_the_consumer_was_off_meanwhile() -> None:
-    record, _ = claimed(limited(10), "a", now=30)
-    record = retry_later(record, SLACK, "a", "down", now=30, in_doubt=False, due=40, settles=0)
-    assert record.deliveries[0].put_off_since is None
+    record, _ = claimed(rate_limited(10), "a", now=30)
+    end: dict[str, Any] = {"now": 30, "in_doubt": False, "due": 40, "settles": 0}
+    assert retry_later(record, SLACK, "a", "down", **end).deliveries[0].put_off_since is None
+    assert retry_later(record, SLACK, "a", "ratelimited", limited=True, **end).deliveries[0].put_off_since == 10
     for late_ms, since in ((900_000, 10), (900_001, None)):
-        record, _ = claimed(limited(10), "a", now=10 + late_ms)
+        record, _ = claimed(rate_limited(10), "a", now=10 + late_ms)
         assert record.deliveries[0].put_off_since == since
 
 
-def limited(*times: int) -> Record:
+def rate_limited(*times: int) -> Record:
     """A request whose Slack delivery was put off at these times. The next attempt is due at the last of them."""
     record = accepted()
     for now in times:

@@ -145,18 +145,27 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due
 
 
 def retry_later(
-    record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, due: int, settles: int
+    record: Record,
+    name: str,
+    attempt: str,
+    code: str,
+    *,
+    now: int,
+    in_doubt: bool,
+    due: int,
+    settles: int,
+    limited: bool = False,
 ) -> Record:
     """Record that the attempt failed with the error `code`, and that another is due at `due`.
 
-    `settles`: the time from which on a message in doubt has arrived, or never will.
+    `settles`: the time from which on a message in doubt has arrived, or never will. `limited`: a rate limit has put the
+    delivery off for so long that this attempt counts. Any other failure ends the time in which it is put off.
     """
     delivery = record.delivery(name)
     if delivery is None or not delivery.holds(attempt):
         return record
     over = _over(delivery, Outcome.RETRYING, code, now=now, in_doubt=in_doubt, settles=settles)
-    # The provider no longer puts the delivery off, so its next refusal begins another hour.
-    return with_delivery(record, replace(over, due_at=due, put_off_at=0))
+    return with_delivery(record, replace(over, due_at=due, put_off_at=over.put_off_at if limited else 0))
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:

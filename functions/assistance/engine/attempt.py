@@ -119,9 +119,9 @@ class Attempt(BasePersistenceLayer):
             case PutOff(code, delay, alone):
                 due = now + 1_000 * delay
                 return transitions.put_off(record, name, attempt, code, now=now, due=due, alone=alone)
-            case RetryLater(code, delay, in_doubt):
+            case RetryLater(code, delay, in_doubt, limited):
                 times = {"now": now, "due": now + 1_000 * delay, "settles": settles}
-                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, **times)
+                return transitions.retry_later(record, name, attempt, code, in_doubt=in_doubt, limited=limited, **times)
             case GaveUp(code, in_doubt):
                 return transitions.gave_up(record, name, attempt, code, now=now, in_doubt=in_doubt, settles=settles)
 

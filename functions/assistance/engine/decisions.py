@@ -41,11 +41,15 @@ class PutOff:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """The attempt failed, and another follows after `delay` seconds. `in_doubt`: the message may have arrived."""
+    """The attempt failed, and another follows after `delay` seconds. `in_doubt`: the message may have arrived.
+
+    `limited`: a rate limit, which has lasted for so long that it counts, made the attempt fail.
+    """
 
     code: str
     delay: int
     in_doubt: bool = False
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,9 @@ def decide(
     if outcome.in_doubt or claim.doubts:
         delay = max(delay, policy.doubt_delay)
     seconds = min(math.ceil(delay), MAX_DELAY_SECONDS)
-    return RetryLater(outcome.code, seconds, outcome.in_doubt) if counts else PutOff(outcome.code, seconds, is_alone)
+    if counts:
+        return RetryLater(outcome.code, seconds, outcome.in_doubt, is_limited)
+    return PutOff(outcome.code, seconds, is_alone)
 
 
 def delay_if_busy(policy: RetryPolicy, *, receives: int, jitter: Callable[[float, float], float]) -> int:
