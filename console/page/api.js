@@ -7,15 +7,18 @@ export const stage = {};
 /** How many actions have begun or ended, and how many are running: a state that was read before an action is outdated after it. */
 export const acts = { count: 0, underWay: 0, after: () => {} };
 
-/** Move the token from the URL's fragment to this tab's storage, so that the browser's history does not keep it. */
+/** Move the token from the URL's fragment to this tab's storage, so that the browser's history does not keep it.
+ * Returns whether there was one. */
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given === null) return;
+  if (given === null) return false;
   sessionStorage.setItem("token", given);
   history.replaceState(null, "", location.pathname + location.search);
+  return true;
 }
 takeToken();
-addEventListener("hashchange", takeToken);
+// A new token belongs to a new console, which may show another stage: nothing of the former one may stay.
+addEventListener("hashchange", () => takeToken() && location.reload());
 
 const headers = () => ({ "X-Console": sessionStorage.getItem("token") ?? "" });
 

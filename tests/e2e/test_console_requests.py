@@ -359,6 +359,21 @@ def test_an_open_console_tab_accepts_the_token_of_a_new_run_and_removes_the_toke
     page.close()
 
 
+def test_a_console_tab_that_gets_the_token_of_another_console_shows_the_other_consoles_stage(
+    bot: Bot, browser: Browser
+) -> None:
+    def other(document: Any) -> None:  # noqa: ANN401
+        document["stack"] = "assistance-other"
+        document["routes"] = {"support": {"channels": ["slack"], "fallback": "email"}}
+
+    with opened(browser, bot.stack["console_url"]) as page:
+        page.route("**/api/stage", lambda route: changed(route, other))
+        page.goto(bot.stack["console_url"])  # only the fragment changes
+        expect(page.locator("#stage")).to_have_text("assistance-other")
+        expect(page.locator("#topics input")).to_have_count(1)
+        page.unroute_all(behavior="ignoreErrors")
+
+
 @pytest.mark.parametrize("body", [b"[" * 60_000, b'{"topic": "sales", "description": ' + b"[" * 60_000, b"\xff", b""])
 def test_an_action_with_unreadable_arguments_gets_400(bot: Bot, body: bytes) -> None:
     assert bot.console("POST", "/api/send", body).status == 400
