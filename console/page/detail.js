@@ -25,13 +25,15 @@ export function showRequest(request, state) {
   if (content === shown) return;
   const view = byId("request-view"), fresh = id !== (request.id ?? "missing");
   const active = /** @type {any} */ (document.activeElement), held = view.contains(active) ? active.dataset.mark : null;
-  const typed = view.querySelector("#who")?.value ?? "", result = view.querySelector("#request-result")?.textContent ?? "", scrolled = view.querySelector(".scroll")?.scrollTop ?? 0;
+  const typed = view.querySelector("#who")?.value ?? "", chosen = view.querySelector("#resend-by")?.value, result = view.querySelector("#request-result")?.textContent ?? "", scrolled = view.querySelector(".scroll")?.scrollTop ?? 0;
   [shown, id] = [content, request.id ?? "missing"];
   view.replaceChildren(...(request.missing ? [back(), make("h2", "", "No such request"), make("p", "empty", request.missing)] : parts(request, letters)));
   view.hidden = false;
   byId("list-view").hidden = true;
   if (!fresh && view.querySelector("#who")) {
     view.querySelector("#who").value = typed;
+    // The user must not send by another channel than the one chosen, because the request has just changed.
+    if (chosen && view.querySelector("#resend-by")) view.querySelector("#resend-by").value = chosen;
     write(view.querySelector("#request-result"), result);
     view.querySelector(".scroll").scrollTop = scrolled;
   }

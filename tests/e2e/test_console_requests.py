@@ -90,6 +90,18 @@ def test_a_request_can_be_taken_released_and_resent_in_the_consoles_view_of_the_
     assert bot.until(request_id, lambda shown: len(shown["deliveries"]) > 1)
 
 
+def test_a_change_of_the_request_keeps_the_channel_that_the_user_has_chosen_for_a_resend(page: Page, bot: Bot) -> None:
+    request_id = bot.post("sales", "By which channel?")
+    bot.until_status(request_id, "delivered")
+    view = open_request(page, request_id)
+    channel = view.get_by_label("Channel to resend by")
+    expect(channel).to_have_value("slack")
+    channel.select_option("email")
+    bot.console("POST", "/api/take", {"id": request_id, "name": "Ben"})
+    expect(view.locator(".reached")).to_contain_text("Ben handles it.")
+    expect(channel).to_have_value("email")
+
+
 def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_is_ordered_newest_first(
     page: Page, bot: Bot
 ) -> None:
