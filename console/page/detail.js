@@ -38,7 +38,7 @@ export function showRequest(request, state) {
     view.querySelector(".scroll").scrollTop = scrolled;
   }
   if (fresh) view.querySelector("h2").focus({ preventScroll: true });
-  else if (held) view.querySelector(`[data-mark="${held}"]`)?.focus();
+  else if (held) (view.querySelector(`[data-mark="${held}"]`) ?? view.querySelector("h2")).focus({ preventScroll: true });
 }
 
 function back() {
@@ -152,6 +152,8 @@ function take(request) {
       who.focus();
     } else operate(byId("request-result"), act, { id: request.id, name }, `${request.taken ? "Release" : "Take"} it as ${name}?`, self);
   });
+  // Release follows Take in the same place, and gets the focus from it.
+  element.dataset.mark = "take or release";
   return [make("span", "pair", element, who)];
 }
 

@@ -285,6 +285,8 @@ def test_the_console_shows_the_reason_of_a_dead_letter_and_can_redrive_discard_a
     view.get_by_role("button", name="Redrive Email").click()
     expect(view.locator(".reached")).to_contain_text("Reached a human: Email took the message", timeout=ARRIVAL_MS)
     expect(found).to_have_count(0, timeout=ARRIVAL_MS)
+    # The button that had the focus is gone.
+    expect(page.locator("#request-title")).to_be_focused()
 
 
 def test_the_console_can_be_used_with_the_keyboard_alone_and_shows_the_keyboard_focus(page: Page) -> None:

@@ -83,6 +83,7 @@ def test_a_request_can_be_taken_released_and_resent_in_the_consoles_view_of_the_
     view.get_by_label("Who takes it").fill("Anna")
     view.get_by_role("button", name="Take").click()
     expect(view.locator(".reached")).to_contain_text("Anna handles it.")
+    expect(view.get_by_role("button", name="Release")).to_be_focused()
     view.get_by_role("button", name="Release").click()
     expect(view.locator(".history")).to_contain_text(re.compile("Taken by Anna, via operator.*Released"))
     view.get_by_role("button", name="Resend").click()
