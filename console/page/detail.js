@@ -54,13 +54,14 @@ function parts(request, letters) {
   const heading = make("h2", "", request.description ?? request.reference ?? request.id);
   heading.id = "request-title";
   heading.tabIndex = -1;
-  const scroll = make("div", "scroll",
+  // The description may be longer than the panel, so it scrolls with the rest.
+  const scroll = make("div", "scroll", heading,
     make("p", `reached ${state}`, icon(state), make("b", "", `${word}:`), ` ${request.reached.words} `, request.reached.at && time(request.reached.at)),
     actions(request, letters), facts(request), make("h3", "", "History ", make("small", "", "time after it was accepted")), history(request));
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", "The request");
-  return [make("div", "title", back(), badge(request.status), make("small", "", request.topic)), heading, scroll];
+  return [make("div", "title", back(), badge(request.status), make("small", "", request.topic)), scroll];
 }
 
 /** @param {any} request */

@@ -74,6 +74,20 @@ def test_the_view_of_a_request_has_a_reloadable_url_and_a_copyable_api_call(page
     expect(page.get_by_role("heading", name="No such request")).to_be_visible()
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_the_view_of_a_request_with_the_longest_description_shows_its_history_after_scrolling(
+    browser: Browser, bot: Bot, size: str
+) -> None:
+    request_id = bot.post("sales", "word " * 799 + "end")
+    bot.until_status(request_id, "delivered")
+    with opened(browser, bot.stack["console_url"], SIZES[size]) as page:
+        view = open_request(page, request_id)
+        for found in (view.get_by_text("Published: from the outbox"), view.get_by_role("button", name="Copy id")):
+            found.scroll_into_view_if_needed()
+            expect(found).to_be_in_viewport(ratio=1)
+        fits(page)
+
+
 def test_a_request_can_be_taken_released_and_resent_in_the_consoles_view_of_the_request(page: Page, bot: Bot) -> None:
     request_id = bot.post("sales", "Once more")
     bot.until_status(request_id, "delivered")
