@@ -46,7 +46,7 @@ export function setUpList() {
 export function showList(page) {
   const given = query(), form = byId("filters");
   // An answer to an earlier search must not undo a filter that the user has just changed.
-  if (!changing) for (const name of NAMES) if (document.activeElement !== form.elements[name]) form.elements[name].value = given.get(name) ?? "";
+  if (!changing) for (const name of NAMES) form.elements[name].value = given.get(name) ?? "";
   const searched = NAMES.some((name) => given.get(name));
   keep(byId("requests"), page.requests, (each) => each.id, row);
   const none = byId("no-requests");

@@ -179,6 +179,16 @@ def test_a_response_that_arrives_after_the_filter_was_changed_does_not_reset_the
     expect(row(page, request_id)).to_be_visible()
 
 
+def test_going_back_to_another_search_changes_the_filter_that_has_the_focus(page: Page) -> None:
+    status = page.get_by_label("Status")
+    page.evaluate("history.pushState(null, '', '/?status=delivered')")
+    status.focus()
+    status.select_option("failed")
+    expect(page).to_have_url(re.compile("status=failed"))
+    page.go_back()
+    expect(status).to_have_value("")
+
+
 def changed(route: Route, change: Any) -> None:  # noqa: ANN401
     answer = route.fetch()
     document = answer.json()
