@@ -52,7 +52,9 @@ export function showList(page) {
   const none = byId("no-requests");
   none.hidden = page.requests.length > 0;
   const other = page.next ? " so far. 'Older' searches further back." : ": remove a filter, or shorten the search text.";
-  write(none, searched ? `No request matches${other}` : stage.local ? "None yet: send one." : "None yet: requests appear here when the bot calls the API.");
+  const first = stage.local ? "None yet: send one." : "None yet: requests appear here when the bot calls the API.";
+  const no = given.get("before") ? "No older request" : "No request";
+  write(none, searched ? `${no} matches${other}` : given.get("before") ? `${no}: these were all.` : first);
   const unread = page.unreadable.length ? `${many(page.unreadable.length, "request")} can't be read: 'assistance list' names them` : "";
   const searchedPart = byId("searched");
   searchedPart.replaceChildren(...(searched && page.back_to ? [`searched ${many(page.searched, "request")}, the oldest `, time(page.back_to)] : []), unread);

@@ -179,6 +179,15 @@ def test_a_response_that_arrives_after_the_filter_was_changed_does_not_reset_the
     expect(row(page, request_id)).to_be_visible()
 
 
+def test_an_empty_page_of_older_requests_does_not_say_that_there_are_no_requests_yet(page: Page) -> None:
+    page.evaluate("history.pushState(null, '', '/?status=failed&before=2026-01-01T00:00:00.000Z')")
+    expect(page.locator("#no-requests")).to_contain_text("No older request matches:")
+    page.evaluate("history.pushState(null, '', '/?before=2026-01-01T00:00:00.000Z')")
+    expect(page.locator("#no-requests")).to_have_text("No older request: these were all.")
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator("#no-requests")).to_be_hidden()
+
+
 def test_going_back_to_another_search_changes_the_filter_that_has_the_focus(page: Page) -> None:
     status = page.get_by_label("Status")
     page.evaluate("history.pushState(null, '', '/?status=delivered')")
