@@ -57,7 +57,7 @@ export function showList(page) {
   write(none, searched ? `${no} matches${other}` : given.get("before") ? `${no}: these were all.` : first);
   const unread = page.unreadable.length ? `${many(page.unreadable.length, "request")} can't be read: 'assistance list' names them` : "";
   const searchedPart = byId("searched");
-  searchedPart.replaceChildren(...(searched && page.back_to ? [`searched ${many(page.searched, "request")}, the oldest `, time(page.back_to)] : []), unread);
+  searchedPart.replaceChildren(...(searched && page.back_to ? [`searched ${many(page.searched, "request")}, the oldest `, time(page.back_to), unread && "; "] : []), unread);
   address(byId("older"), page.next && { before: page.next });
   address(byId("newest"), given.get("before") && {});
   listAddress.last = location.pathname === "/" ? location.pathname + location.search : listAddress.last;

@@ -205,6 +205,15 @@ def changed(route: Route, change: Any) -> None:  # noqa: ANN401
     route.fulfill(response=answer, json=document)
 
 
+def test_the_console_separates_how_far_it_searched_from_how_many_requests_it_cannot_read(page: Page) -> None:
+    page.route("**/api/state*", lambda route: changed(route, lambda it: it["page"].update(unreadable=["a", "b"])))
+    searched = page.locator("#searched")
+    expect(searched).to_have_text("2 requests can't be read: 'assistance list' names them")
+    page.get_by_role("searchbox").fill("nobody")
+    expect(searched).to_have_text(re.compile("^searched .*(now|ago); 2 requests can't be read"))
+    page.unroute_all(behavior="ignoreErrors")
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_every_view_of_the_console_shows_an_additional_channel_and_none_shows_a_channel_not_deployed(
     browser: Browser, bot: Bot, size: str
