@@ -49,7 +49,9 @@ export async function acting(where, act, button) {
   try {
     write(where, await act());
   } catch (error) {
-    write(where, `Not done: ${/** @type {Error} */ (error).message.replace(/\.$/, "")}.`);
+    // fetch throws a TypeError if no answer comes, and its message is only "Failed to fetch".
+    if (error instanceof TypeError) write(where, "The console has not answered, so this may be done or not.");
+    else write(where, `Not done: ${/** @type {Error} */ (error).message.replace(/\.$/, "")}.`);
   }
   acts.count++;
   acts.underWay--;

@@ -117,6 +117,26 @@ def test_a_change_of_the_request_keeps_the_channel_that_the_user_has_chosen_for_
     expect(channel).to_have_value("email")
 
 
+def test_an_action_without_an_answer_is_not_said_to_be_undone(browser: Browser, bot: Bot) -> None:
+    request_id = bot.post("sales", "Taken, but by whom?")
+    bot.until_status(request_id, "delivered")
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page = browser.new_page()
+    page.goto(bot.stack["console_url"])
+    view = open_request(page, request_id)
+    page.route("**/api/take", lose_the_answer)
+    view.get_by_label("Who takes it").fill("Anna")
+    view.get_by_role("button", name="Take").click()
+    answer = "The console has not answered, so this may be done or not."
+    expect(view.locator("#request-result")).to_have_text(answer)
+    expect(view.locator(".reached")).to_contain_text("Anna handles it.")
+    page.close()
+
+
 def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_is_ordered_newest_first(
     page: Page, bot: Bot
 ) -> None:
