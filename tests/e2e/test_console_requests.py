@@ -20,6 +20,7 @@ from tests.e2e.console import (
     console_of,
     fits,
     letters,
+    message,
     open_request,
     opened,
     repair,
@@ -72,6 +73,26 @@ def test_the_view_of_a_request_has_a_reloadable_url_and_a_copyable_api_call(page
     assert again["reference"] == "it's 17"
     page.goto(page.url.replace(request_id, "00000000-0000-7000-8000-000000000000"))
     expect(page.get_by_role("heading", name="No such request")).to_be_visible()
+
+
+def test_the_console_shows_a_right_to_left_sentence_with_its_full_stop_at_the_left(page: Page, bot: Bot) -> None:
+    said = "\u05d0\u05e0\u05d9 \u05e6\u05e8\u05d9\u05da \u05e2\u05d6\u05e8\u05d4."
+    request_id = bot.post("sales", said)
+    bot.until_status(request_id, "delivered")
+    shown = [row(page, request_id).locator(".text"), message(page, request_id).locator(".section").first]
+    left_of_first_and_last = """element => {
+        const range = document.createRange(), text = element.firstChild;
+        return [0, text.length - 1].map(at => {
+            range.setStart(text, at);
+            range.setEnd(text, at + 1);
+            return range.getBoundingClientRect().left;
+        });
+    }"""
+    for element in shown:
+        first, last = element.evaluate(left_of_first_and_last)
+        assert last < first
+    first, last = open_request(page, request_id).get_by_role("heading", name=said).evaluate(left_of_first_and_last)
+    assert last < first
 
 
 @pytest.mark.parametrize("size", SIZES)
