@@ -33,7 +33,10 @@ export function time(at) {
 
 /** Show a time as the duration since `start`, and the exact time on hover. @param {string} at @param {string} start */
 export function after(at, start) {
-  const element = make("time", "offset", `+${((Date.parse(at) - Date.parse(start)) / 1000).toFixed(2)} s`);
+  const seconds = (Date.parse(at) - Date.parse(start)) / 1000;
+  // From 1,000 s on, in a larger unit: a redrive may come after days, and there is no room for so many seconds.
+  const [size, unit] = seconds < 1000 ? [1, "s"] : UNITS.find(([size]) => seconds >= size) ?? [1, "s"];
+  const element = make("time", "offset", `+${(seconds / size).toFixed(unit === "s" ? 2 : 1)} ${unit}`);
   element.dateTime = at;
   element.title = exact(Date.parse(at));
   return element;

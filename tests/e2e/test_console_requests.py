@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -136,6 +137,25 @@ def test_a_change_of_the_request_keeps_the_channel_that_the_user_has_chosen_for_
     bot.console("POST", "/api/take", {"id": request_id, "name": "Ben"})
     expect(view.locator(".reached")).to_contain_text("Ben handles it.")
     expect(channel).to_have_value("email")
+
+
+def test_the_history_of_a_request_has_room_for_the_time_of_an_event_days_later(page: Page, bot: Bot) -> None:
+    request_id = bot.post("sales", "Redriven after days")
+    bot.until_status(request_id, "delivered")
+    accepted = datetime.fromisoformat(bot.show(request_id)["created_at"])
+
+    def later(document: Any) -> None:  # noqa: ANN401
+        event = document["events"][-1]
+        for time in (timedelta(minutes=17), timedelta(hours=5, minutes=15), timedelta(days=13, hours=23)):
+            document["events"].append({**event, "at": (accepted + time).isoformat()})
+
+    page.route("**/api/requests/*", lambda route: changed(route, later))
+    times = open_request(page, request_id).locator(".history time")
+    expect(times.nth(-3)).to_have_text("+17.0 min")
+    expect(times.nth(-2)).to_have_text("+5.3 h")
+    expect(times.nth(-1)).to_have_text("+14.0 d")
+    assert times.evaluate_all("all => all.filter(each => each.scrollWidth > each.clientWidth).length") == 0
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_an_action_without_an_answer_is_not_said_to_be_undone(browser: Browser, bot: Bot) -> None:
