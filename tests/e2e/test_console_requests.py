@@ -158,6 +158,15 @@ def test_the_history_of_a_request_has_room_for_the_time_of_an_event_days_later(p
     page.unroute_all(behavior="ignoreErrors")
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_details_long_label_leaves_room_for_the_values(browser: Browser, bot: Bot, size: str) -> None:
+    request_id = bot.post("sales", "With a long label", {"details": {"L" * 60: "40"}})
+    with opened(browser, bot.stack["console_url"], SIZES[size]) as page:
+        facts = open_request(page, request_id).locator(".facts")
+        widths = facts.evaluate("each => [each.clientWidth, each.querySelector('dd').clientWidth]")
+        assert widths[1] > widths[0] / 2
+
+
 def test_an_action_without_an_answer_is_not_said_to_be_undone(browser: Browser, bot: Bot) -> None:
     request_id = bot.post("sales", "Taken, but by whom?")
     bot.until_status(request_id, "delivered")
