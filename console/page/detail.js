@@ -135,7 +135,9 @@ function resend(request) {
   const select = make("select", "", ...channels.map((/** @type {any} */ { name, title }) => Object.assign(make("option", "", title), { value: name })));
   select.id = "resend-by";
   select.setAttribute("aria-label", "Channel to resend by");
-  select.value = request.deliveries.at(-1)?.channel ?? channels[0].name;
+  // The stage may no longer have the channel that delivered the request.
+  const last = request.deliveries.at(-1)?.channel;
+  select.value = channels.some((/** @type {any} */ { name }) => name === last) ? last : channels[0].name;
   const act = button("Resend", (element) => operate(byId("request-result"), "resend", { id: request.id, channel: select.value }, `Send it once more, by ${titleOf(select.value)}?`, element));
   return [make("span", "pair", act, select)];
 }

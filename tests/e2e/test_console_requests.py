@@ -187,6 +187,20 @@ def test_an_action_without_an_answer_is_not_said_to_be_undone(browser: Browser, 
     page.close()
 
 
+def test_a_request_delivered_by_a_channel_that_is_no_longer_deployed_can_be_resent_by_another(
+    page: Page, bot: Bot
+) -> None:
+    request_id = bot.post("sales", "By a pager")
+    bot.until_status(request_id, "delivered")
+    by_pager = {"channel": "pager"}
+    page.route("**/api/requests/*", lambda route: changed(route, lambda it: it["deliveries"][0].update(by_pager)))
+    view = open_request(page, request_id)
+    expect(view.get_by_label("Channel to resend by")).to_have_value("slack")
+    view.get_by_role("button", name="Resend").click()
+    expect(view.locator("#request-result")).to_have_text("A resend by slack is in the outbox.")
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_is_ordered_newest_first(
     page: Page, bot: Bot
 ) -> None:
