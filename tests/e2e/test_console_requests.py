@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.e2e.bot import Bot
 from tests.e2e.console import (
@@ -24,6 +24,7 @@ from tests.e2e.console import (
     message,
     open_request,
     opened,
+    panel,
     repair,
     row,
 )
@@ -199,6 +200,18 @@ def test_a_request_delivered_by_a_channel_that_is_no_longer_deployed_can_be_rese
     view.get_by_role("button", name="Resend").click()
     expect(view.locator("#request-result")).to_have_text("A resend by slack is in the outbox.")
     page.unroute_all(behavior="ignoreErrors")
+
+
+@pytest.mark.parametrize("size", [{"width": 640, "height": 400}, {"width": 844, "height": 390}], ids=str)
+def test_a_zoomed_laptop_and_a_phone_on_its_side_show_the_panel_that_the_user_chooses_and_no_other(
+    browser: Browser, bot: Bot, size: ViewportSize
+) -> None:
+    panels = {"Send": "#send-panel", "Requests": "#requests-panel", "Received": "#side-panel"}
+    with opened(browser, bot.stack["console_url"], size) as page:
+        for name, chosen in panels.items():
+            panel(page, name)
+            for each in panels.values():
+                expect(page.locator(each)).to_be_visible(visible=each == chosen)
 
 
 def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_is_ordered_newest_first(
