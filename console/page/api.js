@@ -73,6 +73,7 @@ function confirmed(question) {
   write(byId("confirm-title"), question);
   write(byId("confirm-text"), stage.local ? "This can't be undone." : `This acts on ${stage.stack} in ${stage.region}.`);
   write(byId("confirm-wrong"), "");
+  name.removeAttribute("aria-invalid");
   byId("confirm-named").hidden = stage.local;
   write(byId("confirm-named").querySelector("label"), `Type ${stage.stack}`);
   name.value = "";
@@ -85,7 +86,6 @@ function confirmed(question) {
         write(byId("confirm-wrong"), `This is not the stage's name, ${stage.stack}.`);
         return;
       }
-      name.removeAttribute("aria-invalid");
       dialog.close();
       resolve(name.value.trim());
     };
