@@ -20,10 +20,14 @@ export function listen(changed) {
   view.changed = changed;
   addEventListener("popstate", changed);
   // A click on a link within the page loads no new document, unless the user opens it in another tab.
-  document.addEventListener("click", (event) => {
+  const follow = (/** @type {MouseEvent} */ event) => {
     const link = /** @type {any} */ (event.target).closest?.("a[href^='/']");
-    if (!link || link.target || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    if (!link || link.target || event.button > 1) return;
     event.preventDefault();
-    go(link.getAttribute("href"));
-  });
+    // A tab that the page opens gets a copy of its storage, with the token; one that the browser opens gets none.
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) window.open(link.href);
+    else go(link.getAttribute("href"));
+  };
+  document.addEventListener("click", follow);
+  document.addEventListener("auxclick", follow);
 }

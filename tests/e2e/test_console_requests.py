@@ -214,6 +214,18 @@ def test_a_zoomed_laptop_and_a_phone_on_its_side_show_the_panel_that_the_user_ch
                 expect(page.locator(each)).to_be_visible(visible=each == chosen)
 
 
+@pytest.mark.parametrize(
+    "how", [{"modifiers": ["ControlOrMeta"]}, {"modifiers": ["Shift"]}, {"button": "middle"}], ids=str
+)
+def test_a_request_can_be_opened_in_another_tab(page: Page, bot: Bot, how: dict[str, Any]) -> None:
+    request_id = bot.post("sales", "For another tab")
+    with page.context.expect_page() as other:
+        row(page, request_id).click(**how)
+    expect(other.value.get_by_role("heading", name="For another tab")).to_be_visible()
+    expect(page.locator("#request-view")).to_be_hidden()
+    assert page.context.pages == [page, other.value]
+
+
 def test_the_request_list_of_the_console_can_be_searched_filtered_and_paged_and_is_ordered_newest_first(
     page: Page, bot: Bot
 ) -> None:
