@@ -1,6 +1,7 @@
 """Tests the local console in a real browser: guide, sending, faults, channels, dead letters, keyboard."""
 
 import re
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -150,6 +151,15 @@ def test_the_consoles_form_shows_an_error_of_the_api_at_the_field_that_the_error
     page.get_by_label("Callback URL").fill("")
     send(page, "sales", "Now it can be read")
     expect(page.locator("[aria-invalid]")).to_have_count(0)
+
+
+def test_the_console_says_that_five_calls_with_one_idempotency_key_are_one_request(page: Page) -> None:
+    page.get_by_text("Customer, conversation, key").click()
+    page.get_by_label("Idempotency-Key").fill(str(uuid.uuid4()))
+    page.locator("#times").select_option("5")
+    page.locator("#send-button").click()
+    said = re.compile("^202 Accepted: .{36}, which was accepted before: the same key and payload are one request$")
+    expect(page.locator("#sent")).to_have_text(said)
 
 
 def test_the_console_shows_the_fallback_mail_in_a_sandboxed_frame_after_slack_refused_the_request(
