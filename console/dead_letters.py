@@ -5,7 +5,7 @@ the request, and when SQS deletes the dead letter.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -28,7 +28,8 @@ class DeadLetters:
     """The content of the dead-letter queues when they were last read. `texts`: with the requests' descriptions.
 
     A read hides the dead letters from other readers for a second or two. So a background thread reads the queues again
-    only if the number of dead letters has changed, or after a redrive or discard.
+    only if the number of dead letters has changed, or after a redrive or discard. The table is read more often: it says
+    what has become of the requests since then.
     """
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
@@ -47,26 +48,45 @@ class DeadLetters:
         """The dead letters as last read, for the page. Starts a new read if `depth`, their number now, has changed."""
         if depth == 0 and self._known in {None, 0}:
             return {"letters": [], "more": 0, "hidden": 0, "was_read": True}
-        if depth != self._known and self._looking.acquire(blocking=False):
-            threading.Thread(target=self._refresh, args=(depth,), daemon=True).start()
+        if depth != self._known:
+            self._look(lambda: self._refresh(depth))
+        elif unreached := [it for it in self._found["letters"] if it["reached"] and it["reached"].reached != "yes"]:
+            self._look(lambda: self._reach(unreached))
         return self._found
 
     def forget(self) -> None:
         """Let the next call of `document` read the queues again, even if the number of dead letters is the same."""
         self._known = -1
 
-    def _refresh(self, depth: int) -> None:
+    def _look(self, read: Callable[[], None]) -> None:
+        """Run `read` in the background, unless another read is running."""
+        if self._looking.acquire(blocking=False):
+            threading.Thread(target=self._run, args=(read,), daemon=True).start()
+
+    def _run(self, read: Callable[[], None]) -> None:
         try:
-            with self.acting:
-                found = dead_letter_queues.find(self._stack, self._stack.dlqs())
-            shown = found.dead_letters[:SHOWN]
-            more = len(found.dead_letters) - len(shown) + found.beyond
-            documents = [self._letter(letter) for letter in shown]
-            self._found = {"letters": documents, "more": more, "hidden": found.hidden, "was_read": True}
-            # If another reader held some of them, read again next time.
-            self._known = -1 if found.hidden else depth
+            read()
         finally:
             self._looking.release()
+
+    def _refresh(self, depth: int) -> None:
+        with self.acting:
+            found = dead_letter_queues.find(self._stack, self._stack.dlqs())
+        shown = found.dead_letters[:SHOWN]
+        more = len(found.dead_letters) - len(shown) + found.beyond
+        documents = [self._letter(letter) for letter in shown]
+        self._found = {"letters": documents, "more": more, "hidden": found.hidden, "was_read": True}
+        # If another reader held some of them, read again next time.
+        self._known = -1 if found.hidden else depth
+
+    def _reach(self, unreached: Sequence[Mapping[str, Any]]) -> None:
+        """Read the requests of these dead letters again: since then, the fallback may have delivered one of them."""
+        ids = list({str(letter["request_id"]) for letter in unreached})
+        try:
+            records = dict(zip(ids, self._requests.several(ids), strict=True))
+        except Unreadable:
+            return
+        self._found = {**self._found, "letters": [_updated(letter, records) for letter in self._found["letters"]]}
 
     def _letter(self, letter: QueuedDeadLetter) -> dict[str, Any]:
         record = self._record(letter)
@@ -97,6 +117,11 @@ class DeadLetters:
             found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
             self._retentions[url] = timedelta(seconds=int(found["Attributes"]["MessageRetentionPeriod"]))
         return self._retentions[url] // timedelta(milliseconds=1)
+
+
+def _updated(letter: Mapping[str, Any], records: Mapping[str, RequestRecord | None]) -> Mapping[str, Any]:
+    record = records.get(letter["request_id"])
+    return {**letter, "reached": reached(record), "status": record.status} if record else letter
 
 
 def _why(message: Message | None) -> str | None:

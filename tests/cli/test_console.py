@@ -68,6 +68,16 @@ def test_the_console_names_its_stage_and_omits_customer_text(operator: Operator,
     assert letters(with_texts)[0]["description"] == "my secret"
 
 
+def test_a_dead_letter_in_the_console_shows_what_has_become_of_its_request_since_it_was_read(
+    operator: Operator, opened: Callable[..., Call]
+) -> None:
+    request_id = operator.create_dead_letter()
+    call = opened()
+    assert not letters(call)[0]["reached"]["words"].endswith("Anna handles it.")
+    assert operator.run("take", request_id, "--as", "Anna").exit_code == 0
+    until("the take is shown", 20, lambda: letters(call)[0]["reached"]["words"].endswith("Anna handles it.") or None)
+
+
 def test_the_console_refuses_every_changing_action_unless_it_was_started_with_write_access(
     operator: Operator, opened: Callable[..., Call]
 ) -> None:
