@@ -280,7 +280,7 @@ def _call_back() -> Json:
         "responses": {
             "2XX": {"description": "Accepted: the callback is not sent again, except if this answer gets lost."},
             "410": {"description": "Refused for good: the callback is not sent again."},
-            "default": {"description": "The callback is sent again. `Retry-After` counts up to half an hour."},
+            "default": {"description": "The callback is sent again. Of `Retry-After`, at most half an hour counts."},
         },
     }
 

@@ -25,7 +25,7 @@ A consumer turns each error of a provider into one of four kinds, which decide w
 | permanent | the consumer gives up: it writes a dead letter with the code as the reason, and the fallback delivers |
 | transient | another attempt follows after the back-off; if the last attempt fails, the consumer gives up |
 | transient, in doubt | as transient, but the message may have arrived: on Slack the next attempt searches for it |
-| rate limited | another attempt follows when the provider says so; it counts only after an hour without another error |
+| rate limited | more attempts follow when the provider says so; they count only after an hour without another error |
 
 Rules for all tables:
 - An error that no table lists is transient.
@@ -74,7 +74,7 @@ callback, and the next attempt repeats it with the same `webhook-id`. *Not sent*
 | `dns_error`, `tls_error`, `connection_error` | transient | no connection, or a wrong certificate; in doubt if sent |
 | `timeout` | transient | no connection within 3 seconds, or no answer within 10; in doubt if sent |
 | `unexpected_answer` | transient, in doubt | the answer is not HTTP, or its head does not end |
-| `receiver_put_off` | rate limited | not sent: the slow or silent host rests up to 5 minutes; the back-off is added |
+| `receiver_put_off` | rate limited | not sent: calls to a slow or silent host wait up to 5 minutes, plus the back-off |
 | `slow_receivers_put_off` | rate limited | not sent: slow hosts have used up their share of the consumer's time |
 | `callback_secret_unavailable` | transient | the signing secret can't be read, or a key hasn't 24 to 64 bytes |
 
