@@ -32,8 +32,8 @@ _NO_TOKEN: Final = frozenset({"account_inactive", "invalid_auth", "not_authed", 
 _UNUSUAL: Final = "see docs/failures.md for what the code means"
 _NO_ANSWER: Final = "Slack gave no usable answer: check the network, and run this again"
 _DELETED: Final = "Deleted"
-"""What SNS lists for some days as the ARN of a subscription that somebody has ended by the link in a mail. AWS does not
-document it: https://github.com/ansible/ansible/pull/20086"""
+"""For some days, SNS lists this as the ARN of a subscription that somebody has ended by the link in a mail. AWS does
+not document it: https://github.com/ansible/ansible/pull/20086"""
 _DESCRIBED_IN: Final = {
     CALLBACK: "docs/deployment.md#change-the-secret-of-the-callbacks",
     "slack-signing": "docs/deployment.md#after-the-first-deployment",
@@ -131,7 +131,7 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
 
 
 def _have_own_places(stack: Stack, channel: Channel) -> bool:
-    """Whether the routes with this channel name a place on it, each of them, so that none uses the default place."""
+    """Whether each route with this channel names a place on it, so that none uses the default place."""
     default = ""
     places = _places(stack.environment(f"{channel}_consumer"), channel, default)
     return bool(places) and default not in places

@@ -22,7 +22,7 @@ _DENIED: Final = "these credentials lack the permission for {operation} ({code})
 _ANSWERED: Final = "AWS answered {operation} with {code}: try again"
 _UNREACHABLE: Final = "no answer from AWS ({code}): check the network, --region, and AWS_ENDPOINT_URL if it is set"
 _UNREADABLE: Final = (
-    "the answer can't be read, so perhaps another server has given it ({code}): check the network, the proxy, and "
+    "the answer can't be read, so perhaps it is not from AWS ({code}): check the network, the proxy, and "
     "AWS_ENDPOINT_URL if it is set"
 )
 

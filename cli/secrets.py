@@ -67,7 +67,7 @@ def fetch(stack: Stack, arn: str, read: Callable[[str], Value]) -> Value:
 def check(stack: Stack, name: str, value: str, *, keep_old: bool) -> str:
     """Check a new value, and return the text to store: with `keep_old`, the value and then the current first key.
 
-    If the value is the current first key already, because somebody repeats the command, the second key is kept.
+    If the value is the current first key already, because somebody repeats the command, the text keeps the second key.
 
     Raises `Failure` for an unknown secret, for a value that the functions can't use, or for `keep_old` with a
     secret that holds only one value.

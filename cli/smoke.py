@@ -41,9 +41,9 @@ class Result:
 
 
 def patience(seconds: float = SECONDS) -> Callable[[], bool]:
-    """Return a `pause` for `watch_each` that returns False `seconds` from now.
+    """Return a `pause` for `watch_each` that returns False once `seconds` have passed.
 
-    Each pause is longer than the one before, because each look at a request counts towards the quota of the bots' key.
+    The pauses grow up to eight seconds, because each look at a request counts towards the quota of the bots' key.
     """
     deadline, pauses = monotonic() + seconds, chain(_PAUSES, repeat(_PAUSES[-1]))
 

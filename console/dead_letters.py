@@ -28,8 +28,8 @@ class DeadLetters:
     """The content of the dead-letter queues when they were last read. `texts`: with the requests' descriptions.
 
     A read hides the dead letters from other readers for a second or two. So a background thread reads the queues again
-    only if the number of dead letters has changed, or after a redrive or discard. The table is read more often: it says
-    what has become of the requests since then.
+    only if the number of dead letters has changed, or after a redrive or discard. It reads the table more often, to
+    learn what has become of the requests since then.
     """
 
     def __init__(self, stack: Stack, *, texts: bool) -> None:
@@ -80,7 +80,7 @@ class DeadLetters:
         self._known = -1 if found.hidden else depth
 
     def _reach(self, unreached: Sequence[Mapping[str, Any]]) -> None:
-        """Read the requests of these dead letters again: since then, the fallback may have delivered one of them."""
+        """Read the requests of these dead letters again: meanwhile the fallback may have delivered one of them."""
         ids = list({str(letter["request_id"]) for letter in unreached})
         try:
             records = dict(zip(ids, self._requests.several(ids), strict=True))

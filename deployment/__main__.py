@@ -39,7 +39,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The result of the checks: the account and region, clients that may read there, and whether it updates a stack."""
+    """The result of the checks: the account and region, clients for it, and whether the deployment updates a stack."""
 
     target: Target
     clients: Clients

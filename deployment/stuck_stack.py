@@ -57,7 +57,7 @@ def problem_of(stack: DeployedStack, options: str) -> Problem | None:
 
 
 def is_deployed(stack: DeployedStack | None) -> bool:
-    """Whether a deployment updates the stack, and may so remove resources from it. Otherwise it creates the stack."""
+    """Whether a deployment updates the stack, and so may remove resources from it. Otherwise it creates the stack."""
     return stack is not None and stack.status not in {NOT_BEGUN, *FIRST_DEPLOYMENT_FAILED}
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 MAX_BYTES: Final = 4_096
 """The maximum size of a function's variables: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
-# What a template's reference to a resource becomes, with names as CloudFormation generates them; X is random.
+# The value of a template's reference to a resource, with names as CloudFormation generates them; X is random.
 _REFERENCES: Final[Mapping[str, str]] = {
     "AWS::SQS::Queue": "https://sqs.{region}.amazonaws.com/{account}/{stack}-{id}-XXXXXXXXXXXX",
     "AWS::SNS::Topic": "arn:aws:sns:{region}:{account}:{stack}-{id}-XXXXXXXXXXXX",

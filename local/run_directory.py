@@ -73,7 +73,7 @@ def _check_content(directory: Path) -> None:
     """
     found = [name for name in DELETED if (directory / name).exists()]
     if found and not (directory / LOCK).exists():
-        raise LocalFailure(f"A run would delete '{directory / found[0]}', which no run has made: choose a new one.")
+        raise LocalFailure(f"A run would delete '{directory / found[0]}', which no run has made: choose another.")
 
 
 def _close_to_others(directory: Path) -> None:

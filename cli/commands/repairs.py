@@ -301,7 +301,7 @@ def delete(
     for sort_key in found:
         requests.items.table.delete_item(Key={PARTITION_KEY: key, SORT_KEY: sort_key})
     if only == RECORD:
-        # The reconciler watches a finished request no more. Without this, nobody would send the request again.
+        # The reconciler no longer watches a finished request. Without this, it would not send the request again.
         with suppress(RequestGone):
             requests.update(key, transitions.watch)
     if json:

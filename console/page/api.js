@@ -50,7 +50,7 @@ export async function acting(where, act, button) {
     write(where, await act());
   } catch (error) {
     // fetch throws a TypeError if no answer comes, and its message is only "Failed to fetch".
-    if (error instanceof TypeError) write(where, "The console has not answered, so this may be done or not.");
+    if (error instanceof TypeError) write(where, "The console has not answered: perhaps it has done this, perhaps not.");
     else write(where, `Not done: ${/** @type {Error} */ (error).message.replace(/\.$/, "")}.`);
   }
   acts.count++;

@@ -32,7 +32,7 @@ export function showRequest(request, state) {
   byId("list-view").hidden = true;
   if (!fresh && view.querySelector("#who")) {
     view.querySelector("#who").value = typed;
-    // The user must not send by another channel than the one chosen, because the request has just changed.
+    // A change of the request must not undo the user's choice of a channel.
     if (chosen && view.querySelector("#resend-by")) view.querySelector("#resend-by").value = chosen;
     write(view.querySelector("#request-result"), result);
     view.querySelector(".scroll").scrollTop = scrolled;

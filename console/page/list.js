@@ -54,7 +54,7 @@ export function showList(page) {
   const other = page.next ? " so far. 'Older' searches further back." : ": remove a filter, or shorten the search text.";
   const first = stage.local ? "None yet: send one." : "None yet: requests appear here when the bot calls the API.";
   const no = given.get("before") ? "No older request" : "No request";
-  write(none, searched ? `${no} matches${other}` : given.get("before") ? `${no}: these were all.` : first);
+  write(none, searched ? `${no} matches${other}` : given.get("before") ? "There is no older request." : first);
   const unread = page.unreadable.length ? `${many(page.unreadable.length, "request")} can't be read: 'assistance list' names them` : "";
   const searchedPart = byId("searched");
   searchedPart.replaceChildren(...(searched && page.back_to ? [`searched ${many(page.searched, "request")}, the oldest `, time(page.back_to), unread && "; "] : []), unread);

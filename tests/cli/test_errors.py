@@ -195,7 +195,7 @@ def test_an_answer_of_another_server_than_aws_is_reported_as_one_line_with_advic
     with serving(Portal) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         said = one_line("--stack", "assistance-dev", *LIST)
-        assert "the answer can't be read, so perhaps another server has given it" in said
+        assert "the answer can't be read, so perhaps it is not from AWS" in said
         stale = {
             "region": "us-east-1",
             "credentials": new_root_key(),

@@ -168,7 +168,7 @@ def test_a_details_long_label_leaves_room_for_the_values(browser: Browser, bot: 
         assert widths[1] > widths[0] / 2
 
 
-def test_an_action_without_an_answer_is_not_said_to_be_undone(browser: Browser, bot: Bot) -> None:
+def test_the_console_does_not_say_that_an_action_without_an_answer_failed(browser: Browser, bot: Bot) -> None:
     request_id = bot.post("sales", "Taken, but by whom?")
     bot.until_status(request_id, "delivered")
 
@@ -182,7 +182,7 @@ def test_an_action_without_an_answer_is_not_said_to_be_undone(browser: Browser, 
     page.route("**/api/take", lose_the_answer)
     view.get_by_label("Who takes it").fill("Anna")
     view.get_by_role("button", name="Take").click()
-    answer = "The console has not answered, so this may be done or not."
+    answer = "The console has not answered: perhaps it has done this, perhaps not."
     expect(view.locator("#request-result")).to_have_text(answer)
     expect(view.locator(".reached")).to_contain_text("Anna handles it.")
     page.close()
@@ -292,7 +292,7 @@ def test_an_empty_page_of_older_requests_does_not_say_that_there_are_no_requests
     page.evaluate("history.pushState(null, '', '/?status=failed&before=2026-01-01T00:00:00.000Z')")
     expect(page.locator("#no-requests")).to_contain_text("No older request matches:")
     page.evaluate("history.pushState(null, '', '/?before=2026-01-01T00:00:00.000Z')")
-    expect(page.locator("#no-requests")).to_have_text("No older request: these were all.")
+    expect(page.locator("#no-requests")).to_have_text("There is no older request.")
     page.get_by_role("link", name="Newest").click()
     expect(page.locator("#no-requests")).to_be_hidden()
 

@@ -1,4 +1,4 @@
-"""Tests that the hour in which refusals by a rate limit use up no attempts begins anew after something else."""
+"""Tests that the hour in which rate limits use up no attempts begins anew after another failure, or a pause."""
 
 from assistance.routing import CALLBACK, Channel, Topic
 from tests.faults.fault_injection import Kind

@@ -68,7 +68,7 @@ def test_the_executor_waits_for_its_tasks_although_a_task_or_its_with_block_rais
 
 
 def test_the_executor_waits_for_a_task_that_another_task_submits_last_and_does_not_wait_for() -> None:
-    """If no thread can be started for a batch's second message, nobody waits for the first one, which is being sent."""
+    """If `divide` can't start a thread for a batch's second message, it does not wait until the first one is sent."""
     at_its_end, release, done = threading.Event(), threading.Event(), list[str]()
 
     def send() -> None:

@@ -138,7 +138,7 @@ class Delivery:
     The consumer gives up after a limited number of attempts, the budget. A redrive starts a new budget. So does
     `wanted_since`: the time when the delivery last became necessary (0 for a request's own channel, and for a delivery
     that an earlier version has added). An attempt that was put off, by a rate limit, say, does not count. In that case
-    `waiting_for` is the error code, and `put_off_at` is since when attempts are put off, without another failure.
+    `waiting_for` is the error code, and `put_off_at` is the time since which attempts have only been put off.
     """
 
     name: str  # unique within the record; the messages that ask for this delivery contain it
@@ -172,7 +172,7 @@ class Delivery:
 
     @property
     def put_off_since(self) -> int | None:
-        """Since when refusals, by a rate limit, say, delay the delivery. None if another failure was the last one."""
+        """Since when refusals, by a rate limit, say, delay the delivery. None if another failure came after."""
         counts = self.put_off_at > self.final_at and self.put_off_at >= self.wanted_since
         return self.put_off_at if counts else None
 
