@@ -42,6 +42,28 @@ def test_the_reported_age_of_a_postponed_resend_keeps_growing(system: World) -> 
     assert (found["oldest_open_seconds"], found["oldest_pending_seconds"]) == (300, {Channel.SLACK: 300})
 
 
+@pytest.mark.parametrize("meanwhile", ["another failure", "the consumer is off"])
+def test_the_reported_age_of_a_postponed_delivery_keeps_growing_when_the_hour_of_its_rate_limit_begins_anew(
+    system: World, meanwhile: str
+) -> None:
+    published(system, Topic.SALES, "key")
+    system.produce()
+    system.slack.fail("rate_limited", retry_after=60)
+    system.consume(Channel.SLACK)
+    if meanwhile == "another failure":
+        system.advance(600)
+        system.slack.fail("error", error="service_unavailable")
+        system.consume(Channel.SLACK)
+        assert sweep(system)["oldest_pending_seconds"] == {Channel.SLACK: 600}
+        system.advance(600)
+    else:
+        system.advance(1_200)
+    system.slack.fail("rate_limited", retry_after=600)
+    system.consume(Channel.SLACK)
+    system.advance(60)
+    assert sweep(system)["oldest_pending_seconds"] == {Channel.SLACK: 1_260}
+
+
 def test_the_reported_age_of_a_request_on_its_channel_excludes_the_time_of_an_sns_outage(system: World) -> None:
     """The alarm on the channel must not be raised. The request itself has been open during the whole outage."""
     published_after_an_outage(system)

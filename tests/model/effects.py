@@ -115,8 +115,9 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
         if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
             return f"a claim of {name} leaves its times as they were"
         for late_ms, since in ((900_000, NOW), (900_001, 0)):
-            put_off = replace(started, due_at=NOW - late_ms, put_off_at=NOW)
-            if _delivery(core.claim(_with(record, put_off), name, "new", **how)[0], name).put_off_at != since:
+            put_off = replace(started, due_at=NOW - late_ms, put_off_at=NOW, limited_at=NOW)
+            late = _delivery(core.claim(_with(record, put_off), name, "new", **how)[0], name)
+            if (late.put_off_at, late.limited_at) != (NOW, since):
                 return f"a rate limit of {name} counts although its consumer was off, or does not count"
     return None
 
@@ -174,7 +175,7 @@ def _broken_by_put_offs(record: Record, delivery: Delivery, core: Memory) -> str
         attempt = delivery.attempts[-1].id
         off = core.put_off(_with(record, before), name, attempt, "limit", now=NOW, due=DUE, **given)
         waits = replace(before, attempts=delivery.attempts[:-1], locked_until=0, due_at=DUE, waiting_for="limit")
-        waits = replace(waits, put_off_at=NOW, alone=before.alone or bool(given))
+        waits = replace(waits, put_off_at=NOW, limited_at=NOW, alone=before.alone or bool(given))
         claimed = replace(waits, attempts=delivery.attempts, locked_until=LOCKED, due_at=None, waiting_for=None)
         again = core.put_off(_with(record, claimed), name, attempt, "limit", now=NOW + 1, due=DUE, **given)
         if _delivery(off, name) != waits or _delivery(again, name) != waits:
@@ -188,7 +189,7 @@ def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str
     failure: dict[str, Any] = {"now": NOW, "in_doubt": False, "settles": LOCKED}
     for last in delivery.attempts[-1:] if delivery.is_under_way else ():
         over = core.gave_up(record, name, last.id, code, **failure)
-        put_off = _with(record, replace(delivery, put_off_at=NOW))
+        put_off = _with(record, replace(delivery, put_off_at=NOW, limited_at=NOW))
         later = _delivery(core.retry_later(put_off, name, last.id, code, due=DUE, **failure), name)
         limited = _delivery(core.retry_later(put_off, name, last.id, code, due=DUE, limited=True, **failure), name)
         for outcome, after in ((Outcome.RETRYING, later), (Outcome.FAILED, _delivery(over, name))):
@@ -196,7 +197,7 @@ def _broken_by_failures(record: Record, delivery: Delivery, core: Memory) -> str
                 return f"the attempt that failed to send {name} is not {outcome}, or has a wrong error or time"
             if after.locked_until != (LOCKED if after.doubts else 0):
                 return f"the next attempt of {name} waits too long, or not until its message has arrived"
-        if (later.due_at, later.put_off_at, limited.put_off_at) != (DUE, 0, NOW):
+        if later.due_at != DUE or [(it.put_off_at, it.limited_at) for it in (later, limited)] != [(NOW, 0), (NOW, NOW)]:
             return f"the next attempt of {name} is due at {later.due_at}, or an earlier rate limit counts wrongly"
         fallback = over.delivery(FALLBACK)
         is_new = fallback and delivery.kind is Kind.OWN and fallback != record.delivery(FALLBACK)
@@ -316,16 +317,23 @@ def _broken_by_slow_clock(record: Record, core: Memory) -> str | None:
     """Check that a delivery that a release starts again has all its attempts, though the operator's clock is slow."""
     if record.taken is None:
         return None
-    late = [
-        replace(each, put_off_at=NOW + 1, attempts=tuple(replace(attempt, at=NOW + 1) for attempt in each.attempts))
-        for each in record.deliveries
-    ]
-    before = replace(record, deliveries=tuple(late))
-    after = core.release(before, record.taken.id, by="Anna", via="slack", now=NOW)
-    for entry in after.outbox:
-        delivery = _delivery(after, entry.delivery)
-        if entry not in record.outbox and (delivery.attempts_used or delivery.put_off_since):
-            return f"{delivery.name} is wanted again, and earlier attempts count"
+    for limited_at in (0, NOW + 2):
+        late = [
+            replace(
+                each,
+                put_off_at=NOW + 1,
+                limited_at=limited_at,
+                attempts=tuple(replace(attempt, at=NOW + 1) for attempt in each.attempts),
+            )
+            for each in record.deliveries
+        ]
+        before = replace(record, deliveries=tuple(late))
+        after = core.release(before, record.taken.id, by="Anna", via="slack", now=NOW)
+        for entry in after.outbox:
+            delivery = _delivery(after, entry.delivery)
+            earlier = delivery.attempts_used or delivery.put_off_since or delivery.limited_since
+            if entry not in record.outbox and earlier:
+                return f"{delivery.name} is wanted again, and earlier attempts count"
     return None
 
 

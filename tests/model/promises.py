@@ -119,7 +119,8 @@ def _broken_by_wants(before: Record, after: Record, step: str) -> str | None:
 
 
 def _counts_an_earlier_refusal(delivery: Delivery) -> bool:
-    return replace(delivery, put_off_at=NOW - 1).put_off_since is not None
+    refused = replace(delivery, put_off_at=NOW - 1, limited_at=NOW - 1)
+    return (refused.put_off_since, refused.limited_since) != (None, None)
 
 
 def _is_unreached(record: Record, channel: str) -> bool:

@@ -186,7 +186,7 @@ def _sending(rest: World, worker: Worker, core: Memory) -> Iterator[Step]:
         after = record.delivery(name)
         if after is None or after.is_under_way:
             raise Violation("an attempt that was put off leaves an attempt under way")
-        if after.final is not Outcome.DELIVERED and after.put_off_since != NOW:
+        if after.final is not Outcome.DELIVERED and {after.put_off_since, after.limited_since} != {NOW}:
             raise Violation(f"{name} waits since {after.put_off_since}, not since it was put off")
         put_off = troubled._replace(record=record, queue=_plus(rest.queue, name))
         yield f"{attempt} puts {name} off{', to send it alone' if alone else ''}", put_off

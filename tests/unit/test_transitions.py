@@ -61,22 +61,30 @@ def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_post
 ):
     record = rate_limited(10, 20)
     record, _ = claimed(record, "a", now=30)
-    assert record.deliveries[0].put_off_since == 10
+    assert limits(record) == (10, 10)
     record = gave_up(record, SLACK, "a", "down", now=40, in_doubt=False, settles=0)
     record, _ = claimed(replace(record, fallback=None, deliveries=record.deliveries[:1]), "c", now=50)
-    assert record.deliveries[0].put_off_since is None
+    assert limits(record) == (None, None)
     record = put_off(record, SLACK, "c", "ratelimited", now=60, due=70)
-    assert record.deliveries[0].put_off_since == 60
+    assert limits(record) == (60, 60)
 
 
 def test_an_earlier_rate_limit_does_not_count_after_another_failure_or_if_the_consumer_was_off_meanwhile() -> None:
     record, _ = claimed(rate_limited(10), "a", now=30)
     end: dict[str, Any] = {"now": 30, "in_doubt": False, "due": 40, "settles": 0}
-    assert retry_later(record, SLACK, "a", "down", **end).deliveries[0].put_off_since is None
-    assert retry_later(record, SLACK, "a", "ratelimited", limited=True, **end).deliveries[0].put_off_since == 10
+    assert limits(retry_later(record, SLACK, "a", "down", **end)) == (10, None)
+    assert limits(retry_later(record, SLACK, "a", "ratelimited", limited=True, **end)) == (10, 10)
     for late_ms, since in ((900_000, 10), (900_001, None)):
         record, _ = claimed(rate_limited(10), "a", now=10 + late_ms)
-        assert record.deliveries[0].put_off_since == since
+        assert limits(record) == (10, since)
+        after = put_off(record, SLACK, "a", "ratelimited", now=1_000_000, due=1_000_000)
+        assert limits(after) == (10, since or 1_000_000)
+
+
+def limits(record: Record) -> tuple[int | None, int | None]:
+    """Since when the Slack delivery is put off, and since when without another failure."""
+    delivery = record.deliveries[0]
+    return delivery.put_off_since, delivery.limited_since
 
 
 def rate_limited(*times: int) -> Record:

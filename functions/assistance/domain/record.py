@@ -138,7 +138,8 @@ class Delivery:
     The consumer gives up after a limited number of attempts, the budget. A redrive starts a new budget. So does
     `wanted_since`: the time when the delivery last became necessary (0 for a request's own channel, and for a delivery
     that an earlier version has added). An attempt that was put off, by a rate limit, say, does not count. In that case
-    `waiting_for` is the error code, and `put_off_at` is the time since which attempts have only been put off.
+    `waiting_for` is the error code, and `put_off_at` is when an attempt of the present budget was first put off.
+    `limited_at` is since when attempts are put off without another failure.
     """
 
     name: str  # unique within the record; the messages that ask for this delivery contain it
@@ -151,6 +152,7 @@ class Delivery:
     due_at: int | None = None  # when the next attempt is due
     waiting_for: str | None = None
     put_off_at: int = 0
+    limited_at: int = 0
     alone: bool = False  # True if it goes in a message of its own, because one with other requests was refused
     wanted_since: int = 0
 
@@ -172,9 +174,13 @@ class Delivery:
 
     @property
     def put_off_since(self) -> int | None:
-        """Since when refusals, by a rate limit, say, delay the delivery. None if another failure came after."""
-        counts = self.put_off_at > self.final_at and self.put_off_at >= self.wanted_since
-        return self.put_off_at if counts else None
+        """Since when refusals, by a rate limit, say, delay the delivery. None if none has since `wanted_since`."""
+        return self.put_off_at if self._is_of_this_budget(self.put_off_at) else None
+
+    @property
+    def limited_since(self) -> int | None:
+        """As `put_off_since`, but None if another failure, or a consumer that was off, came after the last refusal."""
+        return self.limited_at if self._is_of_this_budget(self.limited_at) else None
 
     @property
     def doubts(self) -> tuple[Attempt, ...]:
@@ -206,6 +212,9 @@ class Delivery:
         """When the delivery got its final status. 0 if it has none."""
         ends = (each.returned_at or each.ended_at or each.at for each in self.attempts if each.lasting is self.final)
         return max(ends, default=0)
+
+    def _is_of_this_budget(self, put_off_at: int) -> bool:
+        return put_off_at > self.final_at and put_off_at >= self.wanted_since
 
     def holds(self, attempt: str) -> bool:
         """Whether the attempt with that id holds the claim of this delivery."""

@@ -99,7 +99,7 @@ def claim(
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
     if now > (delivery.due_at or now) + _LATE_MS:
         # The consumer was off, say. So nobody knows whether the provider would have refused for so long.
-        claimed = replace(claimed, put_off_at=0)
+        claimed = replace(claimed, limited_at=0)
     if claimed.wanted_since > now:
         # An operator's command has written that time, with a clock that is fast.
         claimed = replace(claimed, wanted_since=now)
@@ -139,6 +139,7 @@ def put_off(record: Record, name: str, attempt: str, code: str, *, now: int, due
         due_at=due,
         waiting_for=code,
         put_off_at=delivery.put_off_since or now,
+        limited_at=delivery.limited_since or now,
         alone=delivery.alone or alone,
     )
     return with_delivery(record, after)
@@ -165,7 +166,7 @@ def retry_later(
     if delivery is None or not delivery.holds(attempt):
         return record
     over = _over(delivery, Outcome.RETRYING, code, now=now, in_doubt=in_doubt, settles=settles)
-    return with_delivery(record, replace(over, due_at=due, put_off_at=over.put_off_at if limited else 0))
+    return with_delivery(record, replace(over, due_at=due, limited_at=over.limited_at if limited else 0))
 
 
 def gave_up(record: Record, name: str, attempt: str, code: str, *, now: int, in_doubt: bool, settles: int) -> Record:
@@ -405,7 +406,7 @@ def wanted(record: Record, delivery: Delivery, now: int) -> Record:
     Attempts that were made before do not count towards the limit of attempts.
     """
     # An operator's clock may be slow, so these times may be later than now.
-    latest = max((delivery.put_off_at, *(attempt.at for attempt in delivery.attempts)))
+    latest = max((delivery.put_off_at, delivery.limited_at, *(attempt.at for attempt in delivery.attempts)))
     return publish(with_delivery(record, replace(delivery, wanted_since=max(now, latest + 1))), delivery.name, now=now)
 
 

@@ -157,7 +157,7 @@ class Consumer:
             outcome,
             claim,
             self.retry,
-            waited=timedelta(milliseconds=now - (attempt.delivery.put_off_since or now)),
+            waited=timedelta(milliseconds=now - (attempt.delivery.limited_since or now)),
             receives=receive_count(record),
             sends_batches=isinstance(self.send, BatchSend),
             jitter=self.jitter,

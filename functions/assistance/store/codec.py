@@ -91,7 +91,8 @@ def _times(record: Record) -> Iterator[int]:
     for entry in record.outbox:
         yield entry.since
     for delivery in record.deliveries:
-        yield from (delivery.locked_until, delivery.due_at or 0, delivery.put_off_at, delivery.wanted_since)
+        yield from (delivery.locked_until, delivery.due_at or 0, delivery.put_off_at, delivery.limited_at)
+        yield delivery.wanted_since
         if isinstance(delivery.cause, End | Handled):
             yield delivery.cause.at
         for attempt in delivery.attempts:
