@@ -16,7 +16,7 @@ from assistance.platform.clock import timestamp_of
 from assistance.platform.secret import MAX_AGE_SECONDS
 from assistance.routing import Channel
 from assistance.store.items import Item
-from assistance.store.requests import RequestGone, Requests
+from assistance.store.requests import ERASED, RequestGone, Requests
 from assistance.store.schema import LEDGER, PARTITION_KEY, PROGRESS, RECORD, REQUEST, SORT_KEY
 from cli import failed_events as failures_
 from cli import hints, render
@@ -264,13 +264,16 @@ def _refuse_harm(requests: Requests, key: str, only: str | None, stored: list[It
         )
     if only == RECORD:
         try:
-            requests.from_items([item for item in stored if item[SORT_KEY] != RECORD])
+            kept = requests.from_items([item for item in stored if item[SORT_KEY] != RECORD])
         except Unreadable as error:
             # The record says what was sent. Without it the deliveries begin anew once the REQUEST item is repaired.
             raise Failure(
                 f"the REQUEST item can't be read ({error}), so nothing was deleted: without the RECORD item, the "
                 "messages would be sent again after a repair"
             ) from None
+        if kept and kept.request.description == ERASED:
+            # Only the record keeps the consumers from sending what is left of the request.
+            raise Failure(f"somebody has erased request {key}: delete all items, without --only")
 
 
 @items.command(epilog="Example: assistance --local items delete 019a7c1e-5b0c-7d34-9c1f-0a2b3c4d5e6f")

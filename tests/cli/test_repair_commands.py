@@ -292,6 +292,19 @@ def test_after_the_record_of_a_finished_request_is_deleted_its_deliveries_begin_
     assert cloud.status(request_id) == "delivered"
 
 
+def test_the_record_of_an_erased_request_is_not_deleted_alone_because_no_human_could_use_the_request(
+    operator: Operator,
+) -> None:
+    cloud = operator.cloud
+    request_id = mailed(cloud)
+    operator.json("erase", request_id, "--yes")
+    cloud.table.put_item(Item={**cloud.table.get_item(Key=record_key(request_id))["Item"], "record": 5})
+    refused = operator.run("items", "delete", request_id, "--only", "RECORD", "--yes")
+    assert (refused.exit_code, "somebody has erased" in " ".join(refused.stderr.split())) == (1, True), refused.stderr
+    assert cloud.reconcile(later=timedelta(hours=1))["ledger"]["lost"] == []
+    assert operator.json("items", "delete", request_id, "--yes") == {"deleted": ["RECORD", "REQUEST"]}
+
+
 def test_an_item_key_that_is_an_unset_variable_is_refused(operator: Operator) -> None:
     for command in (("show", ""), ("delete", "", "--yes")):
         result = operator.run("items", *command)
