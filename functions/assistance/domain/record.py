@@ -139,7 +139,7 @@ class Delivery:
     `wanted_since`: the time when the delivery last became necessary (0 for a request's own channel, and for a delivery
     that an earlier version has added). An attempt that was put off, by a rate limit, say, does not count. In that case
     `waiting_for` is the error code, and `put_off_at` is when an attempt of the present budget was first put off.
-    `limited_at` is since when attempts are put off without another failure.
+    `limited_at` is the time since which attempts have only been put off.
     """
 
     name: str  # unique within the record; the messages that ask for this delivery contain it
