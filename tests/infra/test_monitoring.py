@@ -279,7 +279,7 @@ def test_the_runbook_says_when_the_alarm_on_expiring_dead_letters_ends_after_the
     # The alarm ends once so many complete hours had no dead letters. The hour in which an operator removed the last one
     # may still count as an hour with dead letters.
     empty = alarm["EvaluationPeriods"] - alarm["DatapointsToAlarm"] + 1
-    assert (empty + 1, "At most six hours later the alarm ends." in RUNBOOK) == (6, True)
+    assert (empty + 1, "The alarm ends at most six hours after that." in RUNBOOK) == (6, True)
 
 
 @pytest.mark.parametrize("variant", ["production", "takes"])
