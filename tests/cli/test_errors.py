@@ -179,14 +179,19 @@ def test_a_missing_local_stack_is_reported_as_one_line_with_advice(
 ) -> None:
     monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
     assert "make run" in one_line("--local", *LIST)
-    gone = {
+    describe(tmp_path / "stack.json", "http://127.0.0.1:1")
+    assert "make run" in one_line("--local", *LIST)
+
+
+def describe(path: Path, endpoint_url: str) -> None:
+    """Write the description that a local stack with this address leaves for the commands."""
+    described = {
         "region": "us-east-1",
         "credentials": new_root_key(),
         "stack_name": "assistance-dev",
-        "aws_endpoint_url": "http://127.0.0.1:1",
+        "aws_endpoint_url": endpoint_url,
     }
-    (tmp_path / "stack.json").write_text(json.dumps(gone), "utf-8")
-    assert "make run" in one_line("--local", *LIST)
+    path.write_text(json.dumps(described), "utf-8")
 
 
 def test_an_answer_of_another_server_than_aws_is_reported_as_one_line_with_advice(
@@ -196,14 +201,8 @@ def test_an_answer_of_another_server_than_aws_is_reported_as_one_line_with_advic
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         said = one_line("--stack", "assistance-dev", *LIST)
         assert "the answer can't be read, so perhaps it is not from AWS" in said
-        stale = {
-            "region": "us-east-1",
-            "credentials": new_root_key(),
-            "stack_name": "assistance-dev",
-            "aws_endpoint_url": address,
-        }
         monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
-        (tmp_path / "stack.json").write_text(json.dumps(stale), "utf-8")
+        describe(tmp_path / "stack.json", address)
         assert "start it again with 'make run'" in one_line("--local", *LIST)
 
 
@@ -215,14 +214,8 @@ def test_a_command_for_the_local_stack_calls_no_proxy(
         monkeypatch.setenv(name, "elsewhere.example")
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    running = {
-        "region": "us-east-1",
-        "credentials": new_root_key(),
-        "stack_name": "assistance-dev",
-        "aws_endpoint_url": refusing,
-    }
     monkeypatch.setattr(stack, "LOCAL", tmp_path / "stack.json")
-    (tmp_path / "stack.json").write_text(json.dumps(running), "utf-8")
+    describe(tmp_path / "stack.json", refusing)
     assert "there is no stack assistance-dev" in one_line("--local", *LIST)
 
 
