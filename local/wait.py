@@ -8,18 +8,21 @@ from local import signals
 from local.errors import DeadlineExceeded
 
 T = TypeVar("T")
-INTERVAL_SECONDS: Final = 0.05
+SHORTEST_INTERVAL_SECONDS: Final = 0.05
+LONGEST_INTERVAL_SECONDS: Final = 0.5
 
 
 def until(what: str, seconds: float, check: Callable[[], T | None]) -> T:
     """Call `check` until its result is not None, and return the result.
 
+    The intervals grow to a twentieth of the time spent waiting, so that a long wait costs little processor time.
+
     Raises `DeadlineExceeded`, whose text contains `what`, after `seconds`.
     """
-    deadline = monotonic() + seconds
+    start = monotonic()
     while (found := check()) is None:
         signals.check()
-        if monotonic() > deadline:
+        if (waited := monotonic() - start) > seconds:
             raise DeadlineExceeded(f"{what}: not within {seconds:.0f} seconds.")
-        sleep(INTERVAL_SECONDS)
+        sleep(min(max(waited / 20, SHORTEST_INTERVAL_SECONDS), LONGEST_INTERVAL_SECONDS))
     return found
