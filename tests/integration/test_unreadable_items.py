@@ -156,8 +156,8 @@ def recorded(request_id: str) -> list[Item]:
     return [codec.item_of(request_id, replace(again, version=1), {}), item]
 
 
-SOME = [VALUES.index(value) for value in ("x", b"\x00", [], GONE)]
-"""The numbers of the wrong values with which tests run the functions. Other tests read items with all wrong values."""
+SOME: list[Any] = ["x", b"\x00", [], GONE]
+"""The wrong values with which tests run the functions. Other tests read items with all of `VALUES`."""
 KINDS = {
     each.__name__: each for each in (accepted, unpublished, recorded, v1_unpublished, v1_tried, v1_ended, reopened)
 }
@@ -183,19 +183,18 @@ def members(document: Any) -> Iterator[Path]:  # noqa: ANN401
         yield from ((name, *path) for path in members(part))
 
 
-def damaged(item: Item, *path: Any) -> Iterator[Item]:  # noqa: ANN401
-    """Copies of the item, each with another one of `VALUES` at the path."""
-    for value in VALUES:
-        copy = deepcopy(item)
-        part: Any = copy
-        for name in path[:-1]:
-            part = part[name]
-        if value is GONE:
-            if path[-1] in part or isinstance(part, list):
-                del part[path[-1]]
-        else:
-            part[path[-1]] = value
-        yield copy
+def damaged(item: Item, path: Path, value: object) -> Item:
+    """A copy of the item with the value, one of `VALUES`, at the path."""
+    copy = deepcopy(item)
+    part: Any = copy
+    for name in path[:-1]:
+        part = part[name]
+    if value is not GONE:
+        part[path[-1]] = value
+    else:
+        with suppress(KeyError):  # The item may lack the attribute.
+            del part[path[-1]]
+    return copy
 
 
 def is_storable(item: Item) -> bool:
@@ -232,10 +231,10 @@ class Table:
     def damage(self, kind: str) -> None:
         """Add requests of that kind, a key of `KINDS`. In the first item of each, one attribute is damaged."""
         for path in paths(KINDS[kind](str(uuid4()))[0]):
-            for number in SOME:
+            for value in SOME:
                 self.ids.append(request_id := str(uuid4()))
                 first, *others = KINDS[kind](request_id)
-                for item in (list(damaged(first, *path))[number], *others):
+                for item in (damaged(first, path, value), *others):
                     self.put(item)
 
 
@@ -267,7 +266,7 @@ def test_any_table_item_is_either_parsed_or_reported_as_unreadable(kind: str) ->
     request_item = next((item for item in others if item[SORT_KEY] == REQUEST), first)
     reader = Requests(Items(None))  # type: ignore[arg-type] # it is given its items
     for path in paths(first):
-        for item in damaged(first, *path):
+        for item in (damaged(first, path, value) for value in VALUES):
             with suppress(Unreadable):
                 outboxed({SORT_KEY: "", PARTITION_KEY: "", **item}, lambda _: request_item)
             with suppress(Unreadable):
@@ -314,7 +313,8 @@ def test_the_reconciler_starts_anew_if_the_stored_time_of_its_last_check_is_inva
 
 
 def test_a_damaged_lease_item_does_not_block_the_reconciler(stack: Cloud) -> None:
-    for lease in damaged({**LEASE_KEY, "owner": "somebody"}, "expires_at"):
+    for value in VALUES:
+        lease = damaged({**LEASE_KEY, "owner": "somebody"}, ("expires_at",), value)
         stack.table.put_item(Item=lease)
         with lease_of_ours(stack.table, "us", timedelta(minutes=1)) as ours:
             assert ours, lease
