@@ -63,12 +63,12 @@ def escape(text: str) -> str:
 
 def split(text: str, limit: int = MAX_TEXT_CHARACTERS) -> list[str]:
     """Escape a text, and cut it into pieces of at most `limit` characters, but never inside an escape sequence."""
-    pieces = [""]
-    for character in text:
-        escaped = escape(character)
-        if len(pieces[-1]) + len(escaped) > limit:
-            pieces.append("")
-        pieces[-1] += escaped
+    pieces, rest = [], escape(text)
+    while rest:
+        sequence = rest.rfind("&", 0, limit)
+        end = sequence if sequence >= 0 and rest.index(";", sequence) >= limit else limit
+        pieces.append(rest[:end])
+        rest = rest[end:]
     # Slack refuses an empty text, and does not document whether it accepts a blank one.
     return [piece for piece in pieces if not is_blank(piece)] or ["\ufffd"]
 
