@@ -4,7 +4,7 @@ import functools
 import gc
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,9 @@ import moto.core.utils
 import pytest
 from botocore.hooks import EventAliaser
 from botocore.loaders import create_loader
+from botocore.model import Shape
 from hypothesis import HealthCheck, settings
+from moto.core.serialize import AttributePickerContext, XFormedAttributePicker
 from xdist.scheduler import LoadScopeScheduling
 
 from assistance.routing import Channel
@@ -48,6 +50,23 @@ EventAliaser._alias_name_cache = _shared  # type: ignore[attr-defined] # noqa: S
 # moto computes both anew for each answer. Its services import the first function by name, when they are first used.
 vars(moto.core.utils)["camelcase_to_underscores"] = functools.cache(moto.core.utils.camelcase_to_underscores)
 vars(moto.core.responses)["method_names_from_class"] = functools.cache(moto.core.utils.method_names_from_class)
+
+# moto computes anew, for each member of each answer, the names under which it looks for the member's value. In a dict,
+# whose class has no names of its own, they depend only on the member.
+_names_of_member = XFormedAttributePicker.get_possible_keys
+_known_names: dict[tuple[str, Shape], list[str]] = {}
+
+
+def _names_of_known_member(picker: XFormedAttributePicker, context: AttributePickerContext) -> Iterable[str]:
+    if type(context.obj) is not dict:
+        return _names_of_member(picker, context)
+    member = (context.key, context.shape)
+    if member not in _known_names:
+        _known_names[member] = list(_names_of_member(picker, context))
+    return _known_names[member]
+
+
+XFormedAttributePicker.get_possible_keys = _names_of_known_member  # type: ignore[method-assign,assignment]
 
 # For every `mock_aws()` moto would create thousands of objects that answer calls of the library `requests`. No test
 # calls AWS with that library.
