@@ -1,5 +1,12 @@
-"""`python -m cli`."""
+"""The program `assistance`, which `python -m cli` runs, too."""
 
-from cli.app import main
+from cli.program import start
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    start("cli.app")
+
+
+if __name__ == "__main__":
+    main()

@@ -142,7 +142,7 @@ def test_the_local_stack_refuses_an_invalid_configuration_with_a_readable_error(
 def test_the_local_stack_prints_without_an_error_although_the_output_pipe_is_closed() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    program = "from local.__main__ import print_line; print_line('one'); print_line('two')"
+    program = "from local.main import print_line; print_line('one'); print_line('two')"
     try:
         command = [sys.executable, "-c", program]
         buffered = {**ENVIRONMENT, "PYTHONUNBUFFERED": ""}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local.__main__ import main
 from local.errors import LocalFailure
+from local.main import main
 from local.run_directory import locked, new_log, published
 
 NOBODY = 65_534

@@ -1,0 +1,29 @@
+"""Runs a program so that Ctrl-C, a closed pipe or a full disk ends it without a traceback."""
+
+import os
+import sys
+from importlib import import_module
+from typing import Final, NoReturn
+
+_INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C, as shells report it."""
+
+
+def start(module: str) -> NoReturn:
+    """Import the module, run its `main`, and exit with the status that `main` returns.
+
+    The import takes up to a second, during which somebody may press Ctrl-C, too.
+    """
+    # It is None if it is closed, and the commands write to it without a look.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    try:
+        try:
+            sys.exit(import_module(module).main())
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except OSError as error:
+        # At its exit, Python would write the rest of the output once more, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"Error: {error}.")
