@@ -5,9 +5,10 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Whether a check succeeded, found something wrong, could not run, or was skipped."""
+    """Whether a check succeeded, found something that may go wrong soon or is wrong, could not run, or was skipped."""
 
     OK = "ok"
+    WARNING = "warning"
     WRONG = "wrong"
     UNKNOWN = "unknown"
     SKIPPED = "skipped"
@@ -15,7 +16,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: what it checked, what it found, and advice if something is wrong."""
+    """The result of one check: what it checked, what it found, and advice unless all is well."""
 
     check: str
     state: State

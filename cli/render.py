@@ -34,6 +34,7 @@ _PIPE_WIDTH: Final = 200
 _MIN_WIDTH: Final = 110
 _MARKS: Final = {
     State.OK: ("✓", None),
+    State.WARNING: ("!", "yellow"),
     State.WRONG: ("✗", "red"),
     State.UNKNOWN: ("?", "yellow"),
     State.SKIPPED: ("-", None),

@@ -47,7 +47,9 @@ def _quota(quota: Document) -> Finding:
     advice = (
         "request a higher quota for the account: https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html"
     )
-    return ok_if("SES quota", sent < _QUOTA_WARNING * day, found, advice)
+    if sent < _QUOTA_WARNING * day:
+        return Finding("SES quota", State.OK, found)
+    return Finding("SES quota", State.WARNING if sent < day else State.WRONG, found, advice)
 
 
 def sender(stack: Stack, address: str) -> Iterator[Finding]:

@@ -53,10 +53,18 @@ def run_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa:
         ([READY], [SENT], 0, True),
         ([READY, Finding("Dead letters", State.WRONG, "1")], [SENT], 0, True),
         ([READY, Finding("Slack", State.UNKNOWN, "could not look")], [SENT], 0, True),
+        ([READY, Finding("SES quota", State.WARNING, "nearly used up")], [SENT], 0, True),
         ([READY], [SENT, Result("pricing", "id", (), "not delivered in time")], 1, True),
         ([Finding("Slack token", State.WRONG, "the secret has no value")], [SENT], 1, False),
     ],
-    ids=["ready", "letters of an earlier outage", "a role that may not look", "a topic that fails", "no token yet"],
+    ids=[
+        "ready",
+        "letters of an earlier outage",
+        "a role that may not look",
+        "a warning",
+        "a topic that fails",
+        "no token yet",
+    ],
 )
 def test_make_deploy_fails_if_a_check_of_the_stack_fails_or_a_test_request_is_not_delivered(
     run_checks: Any,  # noqa: ANN401

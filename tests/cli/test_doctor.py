@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cli.commands import checks
 from cli.errors import Failure
+from cli.findings import Finding, State
 from cli.stack import Stack
 from local.slack_workspace import SlackError
 from tests.cli.steps import Operator
@@ -297,15 +299,28 @@ def test_a_verified_sender_address_without_its_domain_is_accepted_in_dev_and_rep
     ("quota", "state"),
     [
         ({"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 159.0}, "ok"),
-        ({"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "wrong"),
+        ({"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "warning"),
+        ({"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 200.0}, "wrong"),
         ({"Max24HourSend": -1.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "ok"),
     ],
 )
-def test_an_ses_sending_quota_that_is_nearly_used_up_is_reported(
+def test_an_ses_sending_quota_that_is_nearly_used_up_is_a_warning_and_a_used_up_one_is_wrong(
     operator: Operator, account: dict[str, Any], quota: dict[str, float], state: str
 ) -> None:
     account["SendQuota"] = quota
-    assert run_doctor(operator)["SES quota"][0] == state
+    findings = run_doctor(operator)
+    assert findings["SES quota"][0] == state
+    assert ("manage-sending-quotas" in findings["SES quota"][1]) == (state != "ok")
+
+
+def test_a_warning_does_not_change_the_exit_status_of_the_doctor_command(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("SES quota", State.WARNING, "160 of 200 recipients used", "request a higher quota")]
+    monkeypatch.setattr(checks, "examine", lambda _: found)
+    result = operator.run("doctor")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["! SES quota: 160 of 200 recipients used", "    request a higher quota"]
 
 
 def test_a_function_whose_reserved_concurrency_is_0_is_reported(
