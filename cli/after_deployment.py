@@ -13,13 +13,14 @@ from typing import Final
 
 from assistance.platform.aws import AWS_ERRORS
 from cli import hints, render, smoke, stack
-from cli.doctor import examine
+from cli.doctor import DEAD_LETTERS, DOMAIN, examine
 from cli.encoding import replace_unknown_characters
 from cli.errors import Failure, explained
 from cli.findings import Finding, State
 
-_LEFT_OVER: Final = "Dead letters"
-"""The name of the doctor's check that a deployment may fail: dead letters may come from an earlier outage."""
+_MAY_FAIL: Final = frozenset({DEAD_LETTERS, DOMAIN})
+"""The doctor's checks that a deployment may fail: dead letters may come from an earlier outage, and a first deployment
+makes the target of the domain's DNS record."""
 
 
 def region(outputs: Mapping[str, str]) -> str:
@@ -28,8 +29,8 @@ def region(outputs: Mapping[str, str]) -> str:
 
 
 def failed_checks(findings: Sequence[Finding]) -> list[str]:
-    """The names of the failed checks, without checks that could not run and without the check of dead letters."""
-    return [finding.check for finding in findings if finding.state is State.WRONG and finding.check != _LEFT_OVER]
+    """The names of the failed checks, without checks that could not run and those that may fail."""
+    return [finding.check for finding in findings if finding.state is State.WRONG and finding.check not in _MAY_FAIL]
 
 
 def check(found: stack.Stack) -> bool:

@@ -20,6 +20,8 @@ from cli.stack import Stack
 from cli.switches import schedules
 from slack_consumer import web_api
 
+DEAD_LETTERS: Final = "Dead letters"
+DOMAIN: Final = "API domain"
 _HISTORY: Final = frozenset({"channels:history", "groups:history"})
 # By Slack's error code: https://docs.slack.dev/reference/methods/conversations.history#errors
 _CHANNEL_ADVICE: Final = {
@@ -190,6 +192,15 @@ def _subscribed(stack: Stack, output: str) -> list[Any]:
     return [it for page in pages.paginate(TopicArn=stack.output(output)) for it in page["Subscriptions"]]
 
 
+def _domain(stack: Stack) -> Iterator[Finding]:
+    """Check whether the API's custom domain, if it has one, has a DNS record."""
+    if target := stack.outputs.get("DomainTarget"):
+        name, holds = urlsplit(stack.output("ApiUrl")).hostname, stack.resolves()
+        found = f"{name} has {'a' if holds else 'no'} DNS record"
+        advice = f"point it at {target} by an alias record or a CNAME: docs/deployment.md#a-domain-of-your-own"
+        yield ok_if(DOMAIN, holds, found, advice)
+
+
 def _schedule(stack: Stack) -> Iterator[Finding]:
     for runs, name in sorted(schedules(stack).items()):
         destination = runs.removeprefix("heartbeat")
@@ -235,7 +246,7 @@ def _concurrency(stack: Stack) -> Iterator[Finding]:
 
 def _dead_letters(stack: Stack) -> Iterator[Finding]:
     letters = sum(depth(stack.sqs(), queue.url).total for queue in stack.dlqs())
-    yield ok_if("Dead letters", not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
+    yield ok_if(DEAD_LETTERS, not letters, str(letters or "none"), f"see '{hints.command('dead-letters', 'list')}'")
 
 
 # The name of each check, and the channel that it belongs to, or None. The command leaves out the checks of channels
@@ -246,8 +257,9 @@ _CHECKS: Final[tuple[tuple[str, Channel | None, Callable[[Stack], Iterator[Findi
     ("SES sender", Channel.EMAIL, _email_sender),
     ("Secrets", None, _secrets),
     ("Subscriptions", None, _subscriptions),
+    (DOMAIN, None, _domain),
     ("Schedules", None, _schedule),
     ("Event sources", None, _event_sources),
     ("Concurrency", None, _concurrency),
-    ("Dead letters", None, _dead_letters),
+    (DEAD_LETTERS, None, _dead_letters),
 )

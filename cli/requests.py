@@ -64,8 +64,11 @@ def _opener() -> OpenerDirector:
 
 
 def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
+    # A first deployment makes the target of the custom domain's DNS record, so the record can't exist before.
+    gateway = stack.outputs.get("ApiGatewayUrl")
+    url = gateway if gateway and not stack.resolves() else stack.output("ApiUrl")
     call = urllib.request.Request(  # noqa: S310 # the stack's own address
-        f"{stack.output('ApiUrl')}{path}", body, {**headers, "x-api-key": stack.api_key()}
+        f"{url}{path}", body, {**headers, "x-api-key": stack.api_key()}
     )
     try:
         with _opener().open(call, timeout=_TIMEOUT_SECONDS) as answer:

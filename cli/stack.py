@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,6 +99,14 @@ class Stack:
             raise Failure(
                 f"the stack {self.name} has no output {name}: it has {outputs}. To get new ones, deploy it again"
             ) from None
+
+    def resolves(self) -> bool:
+        """Whether this machine finds an address for the API's name, which a custom domain has only by a DNS record."""
+        try:
+            socket.getaddrinfo(urlsplit(self.output("ApiUrl")).hostname, None)
+        except socket.gaierror:
+            return False
+        return True
 
     @property
     def title(self) -> str:

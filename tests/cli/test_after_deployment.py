@@ -52,6 +52,7 @@ def run_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa:
     [
         ([READY], [SENT], 0, True),
         ([READY, Finding("Dead letters", State.WRONG, "1")], [SENT], 0, True),
+        ([READY, Finding("API domain", State.WRONG, "api.company.io does not resolve")], [SENT], 0, True),
         ([READY, Finding("Slack", State.UNKNOWN, "could not look")], [SENT], 0, True),
         ([READY, Finding("SES quota", State.WARNING, "nearly used up")], [SENT], 0, True),
         ([READY], [SENT, Result("pricing", "id", (), "not delivered in time")], 1, True),
@@ -60,6 +61,7 @@ def run_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa:
     ids=[
         "ready",
         "letters of an earlier outage",
+        "a domain without its record",
         "a role that may not look",
         "a warning",
         "a topic that fails",

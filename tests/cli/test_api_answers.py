@@ -1,6 +1,7 @@
 """Tests that an answer which is not the API's own, but a proxy's, say, becomes a one-line error, not a traceback."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -69,6 +70,30 @@ def test_the_api_key_is_not_sent_to_the_target_of_a_redirect(proxied: Stack, mon
     with pytest.raises(Failure, match="the API answered 307"):
         requests.fetch(proxied, "any")
     assert calls == ["/assistance-requests/any"]
+
+
+@pytest.mark.parametrize(
+    ("resolves", "called"), [(True, "/domain/assistance-requests/any"), (False, "/gateway/assistance-requests/any")]
+)
+def test_the_address_at_api_gateway_is_called_until_the_custom_domain_has_its_dns_record(
+    proxied: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    resolves: bool,  # noqa: FBT001
+    called: str,
+) -> None:
+    calls = list[str]()
+
+    def answer(proxy: Proxy) -> None:
+        calls.append(proxy.path)
+        proxy.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        proxy.close_connection = True
+
+    monkeypatch.setattr(Proxy, "do_GET", answer)
+    monkeypatch.setattr(Stack, "resolves", lambda _: resolves)
+    url = proxied.output("ApiUrl")
+    stack = replace(proxied, outputs={**proxied.outputs, "ApiUrl": f"{url}/domain", "ApiGatewayUrl": f"{url}/gateway"})
+    requests.fetch(stack, "any")
+    assert calls == [called]
 
 
 @pytest.mark.parametrize("key", ["chat 7\n", "ch\u00e4t-7", "chat\udcff"])

@@ -1,6 +1,7 @@
 """Tests what `assistance doctor` finds, and its advice."""
 
 import json
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -321,6 +322,31 @@ def test_a_warning_does_not_change_the_exit_status_of_the_doctor_command(
     result = operator.run("doctor")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == ["! SES quota: 160 of 200 recipients used", "    request a higher quota"]
+
+
+@pytest.mark.parametrize(("resolves", "state"), [(True, "ok"), (False, "wrong")])
+def test_a_custom_domain_without_a_dns_record_is_reported_with_the_records_target(
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    resolves: bool,  # noqa: FBT001
+    state: str,
+) -> None:
+    answer = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *of: Any, **how: Any) -> list[Any]:  # noqa: ANN401
+        if host == "api.company.io" and not resolves:
+            raise socket.gaierror
+        return answer("127.0.0.1" if host == "api.company.io" else host, *of, **how)
+
+    assert "API domain" not in run_doctor(operator)
+    operator.outputs |= {
+        "ApiUrl": "https://api.company.io/assistance",
+        "ApiGatewayUrl": "https://a1.execute-api.us-east-1.amazonaws.com/dev",
+        "DomainTarget": "d-1.execute-api.us-east-1.amazonaws.com",
+    }
+    monkeypatch.setattr("cli.stack.socket.getaddrinfo", getaddrinfo)
+    found, advice = run_doctor(operator)["API domain"]
+    assert (found, "point it at d-1.execute-api.us-east-1.amazonaws.com" in advice) == (state, state == "wrong")
 
 
 def test_a_function_whose_reserved_concurrency_is_0_is_reported(
