@@ -7,6 +7,7 @@ from assistance.routing import Channel
 from deployment.facts import Caller, Facts
 from deployment.problem import Problem, Target
 from deployment.stuck_stack import problem_of
+from infra.batches import NEW_TABLE_SHARDS, PARALLELIZATION_FACTOR
 from infra.config import Config
 
 NODE: Final = 22
@@ -85,14 +86,18 @@ def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | No
 
 
 def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Problem | None:
-    """A problem if Lambda's quota is too small to run all functions at once. A new account's may be 10."""
+    """A problem if Lambda's quota is too small to run all functions at once. A new account's may be 10.
+
+    In production the problem is fatal if the quota is too small even for one batch of the stream at once.
+    """
     others = (
         3
         + (Channel.EMAIL in config.deployed)
         + (config.take and Channel.SLACK in config.deployed)
         + bool(config.linked)
     )
-    wanted = config.consumer_max_concurrency * len(config.destinations) + others
+    least = config.consumer_max_concurrency * len(config.destinations) + others
+    wanted = least - 1 + NEW_TABLE_SHARDS * PARALLELIZATION_FACTOR
     if facts.concurrency >= wanted:
         return None
     return Problem(
@@ -101,7 +106,7 @@ def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Prob
         # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
         "Ask AWS for more: aws service-quotas request-service-quota-increase --service-code lambda "
         f"--quota-code L-B99A9384 --desired-value 1000 {target.options}",
-        fatal=config.production,
+        fatal=config.production and facts.concurrency < least,
     )
 
 

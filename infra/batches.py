@@ -34,6 +34,9 @@ STREAM: Final = Batches(size=100)
 PARALLELIZATION_FACTOR: Final = 5
 """How many batches of one shard Lambda processes at once. With a new table's four shards, that is enough for 1,000
 requests a second."""
+NEW_TABLE_SHARDS: Final = 4
+"""The shards that we assume in a new table's stream: one for each 1,000 of its 4,000 write units a second.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html"""
 
 QUEUES: Final[Mapping[Destination, Batches]] = {
     **dict.fromkeys(DESTINATIONS, Batches(size=10)),
