@@ -163,10 +163,19 @@ class Settings(BaseModel):
         le=345_600,
         description="Seconds after which an attempt that has not happened counts as lost, if its queue is empty.",
     )
-    throttle_rate: int = Field(100, ge=1, description="Calls per second that an API key may make.")
-    throttle_burst: int = Field(200, ge=1, description="Calls at the same time that an API key may make.")
+    # infra/firewall.py multiplies the rate by 120, and WAF accepts at most 2,000,000,000. The other two are 32-bit
+    # integers in API Gateway.
+    # https://docs.aws.amazon.com/waf/latest/APIReference/API_RateBasedStatement.html
+    # https://docs.aws.amazon.com/apigateway/latest/api/API_ThrottleSettings.html
+    throttle_rate: int = Field(100, ge=1, le=16_666_666, description="Calls per second that an API key may make.")
+    throttle_burst: int = Field(
+        200, ge=1, le=2_147_483_647, description="Calls at the same time that an API key may make."
+    )
     quota_per_day: Annotated[int | None, BeforeValidator(blank_is_none)] = Field(
-        None, ge=1, description="Calls per day that an API key may make; without it, only the throttle limits them."
+        None,
+        ge=1,
+        le=2_147_483_647,
+        description="Calls per day that an API key may make; without it, only the throttle limits them.",
     )
     api_keys: Annotated[
         tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,20}$")], ...], BeforeValidator(labels)

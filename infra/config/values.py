@@ -25,8 +25,12 @@ def valid_public_url(value: str | None) -> str | None:
     """Return the URL without a slash at its end; None stays None. Raises `ValueError` if it is no http or https URL."""
     if value is None:
         return None
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not _URL.fullmatch(value):
+    try:
+        parts = urlsplit(value)
+        valid = _URL.fullmatch(value) and parts.hostname and parts.port != 0
+    except ValueError:  # a malformed port or IPv6 address
+        valid = False
+    if not valid:
         raise ValueError("this is not a URL like https://api.your.org/assistance")
     return value.rstrip("/")
 

@@ -68,6 +68,10 @@ def test_settings_are_read_from_command_line_strings_and_from_json() -> None:
         ({"base_path": "/v1"}, "base_path: String should match pattern"),
         ({"base_path": "v1"}, "base_path needs domain_name"),
         ({**DOMAIN, "public_url": "https://company.io"}, "domain_name can't be combined with public_url"),
+        *(
+            ({"public_url": url}, "public_url: this is not a URL like https://api.your.org/assistance (got")
+            for url in ("https://company.io:4x3", "https://company.io:65536", "https://company.io:1:2", "https://[::1")
+        ),
         ({"slack_channel": ""}, "slack_channel: String should match pattern"),
         ({"slack_api_url": "slack.com"}, "slack_api_url: String should match pattern"),
         ({"slack_api_url": "http://proxy.io/api/"}, "slack_api_url must be https"),
@@ -87,6 +91,10 @@ def test_settings_are_read_from_command_line_strings_and_from_json() -> None:
         ({"email_sender_name": "a\r\nBcc: b@c.io"}, "email_sender_name: String should match pattern"),
         ({"create_email_identity": "maybe"}, "create_email_identity: Input should be a valid boolean"),
         ({"throttle_rate": "0"}, "throttle_rate: Input should be greater than or equal to 1"),
+        # CloudFormation would fail in the middle of the deployment.
+        ({"throttle_rate": "16666667"}, "throttle_rate: Input should be less than or equal to 16666666"),
+        ({"throttle_burst": "2147483648"}, "throttle_burst: Input should be less than or equal to 2147483647"),
+        ({"quota_per_day": "2147483648"}, "quota_per_day: Input should be less than or equal to 2147483647"),
         ({"reconcile_interval_minutes": "0"}, "reconcile_interval_minutes: Input should be greater than or equal to 1"),
         ({"retry_attempts": "20", "retry_first_delay": "43200", "retry_max_delay": "43200"}, "add up to 9.9 days"),
         (
