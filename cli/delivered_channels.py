@@ -18,10 +18,15 @@ _AT_ONCE: Final = 50
 
 def read(requests: Requests, request_ids: Iterable[str | None]) -> DeliveredChannels:
     """Read which channels have delivered each of these requests to a human. Ignores ids that are None."""
-    ids = list(dict.fromkeys(filter(None, request_ids)))
-    chunks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
-    found = [record for chunk in chunks for record in _records(requests, chunk) if record]
+    found = readable(requests, filter(None, request_ids))
     return {each.request.id: [channel for channel in Channel if each.record.reached(channel)] for each in found}
+
+
+def readable(requests: Requests, request_ids: Iterable[str]) -> list[RequestRecord]:
+    """The requests with these ids, without those that have expired or can't be read."""
+    ids = list(dict.fromkeys(request_ids))
+    chunks = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+    return [record for chunk in chunks for record in _records(requests, chunk) if record]
 
 
 def _records(requests: Requests, ids: Sequence[str]) -> list[RequestRecord | None]:

@@ -14,7 +14,7 @@ from assistance.history import RequestRecord
 from assistance.models import Message
 from assistance.platform.clock import timestamp_of
 from assistance.text import printable
-from cli import dead_letter_queues, render
+from cli import dead_letter_queues, delivered_channels, render
 from cli.dead_letter_queues import QueuedDeadLetter
 from cli.stack import Stack
 from console.error_explanations import meaning
@@ -81,11 +81,8 @@ class DeadLetters:
 
     def _reach(self, unreached: Sequence[Mapping[str, Any]]) -> None:
         """Read the requests of these dead letters again: meanwhile the fallback may have delivered one of them."""
-        ids = list({str(letter["request_id"]) for letter in unreached})
-        try:
-            records = dict(zip(ids, self._requests.several(ids), strict=True))
-        except Unreadable:
-            return
+        found = delivered_channels.readable(self._requests, (str(letter["request_id"]) for letter in unreached))
+        records = {record.request.id: record for record in found}
         self._found = {**self._found, "letters": [_updated(letter, records) for letter in self._found["letters"]]}
 
     def _letter(self, letter: QueuedDeadLetter) -> dict[str, Any]:
@@ -119,7 +116,7 @@ class DeadLetters:
         return self._retentions[url] // timedelta(milliseconds=1)
 
 
-def _updated(letter: Mapping[str, Any], records: Mapping[str, RequestRecord | None]) -> Mapping[str, Any]:
+def _updated(letter: Mapping[str, Any], records: Mapping[str, RequestRecord]) -> Mapping[str, Any]:
     record = records.get(letter["request_id"])
     return {**letter, "reached": reached(record), "status": record.status} if record else letter
 

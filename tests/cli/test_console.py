@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from assistance.routing import Channel
+from assistance.store.requests import request_key
 from cli import console, hints, stack
 from cli.stack import Stack
 from console.reader import Reader
@@ -76,6 +77,22 @@ def test_a_dead_letter_in_the_console_shows_what_has_become_of_its_request_since
     assert not letters(call)[0]["reached"]["words"].endswith("Anna handles it.")
     assert operator.run("take", request_id, "--as", "Anna").exit_code == 0
     until("the take is shown", 20, lambda: letters(call)[0]["reached"]["words"].endswith("Anna handles it.") or None)
+
+
+def test_a_dead_letter_whose_request_becomes_unreadable_does_not_hide_what_becomes_of_the_others(
+    operator: Operator, opened: Callable[..., Call]
+) -> None:
+    sound, damaged = operator.create_dead_letter(), operator.create_dead_letter()
+    call = opened()
+    assert all(letter["reached"] for letter in letters(call, 2))
+    table = operator.cloud.table
+    table.put_item(Item=table.get_item(Key=request_key(damaged))["Item"] | {"topic": "x" * 300})
+    assert operator.run("take", sound, "--as", "Anna").exit_code == 0
+
+    def shown() -> bool | None:
+        return any(letter["reached"]["words"].endswith("Anna handles it.") for letter in letters(call, 2)) or None
+
+    until("the take is shown", 20, shown)
 
 
 def test_the_console_refuses_every_changing_action_unless_it_was_started_with_write_access(
