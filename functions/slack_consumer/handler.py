@@ -1,6 +1,6 @@
 """Delivers requests to Slack channels: each in a message of its own, or several in one if many arrive at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -8,6 +8,7 @@ from slack_sdk import WebClient
 
 from assistance.engine.batch_sending import BatchSend
 from assistance.engine.consumer import consumer
+from assistance.engine.decisions import SendResult
 from assistance.errors import DeliveryError, PermanentFailure, RefusedInBatch, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
@@ -53,14 +54,14 @@ def post(outgoing: Sequence[Outgoing]) -> str:
     return ts
 
 
-def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
+def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, SendResult]:
     """Post the requests in one message, except those already posted. Returns each one's message id (`ts`) or error."""
-    known = find_posted(outgoing) if outgoing[0].doubts else {}
+    known: Mapping[Outgoing, SendResult] = find_posted(outgoing) if outgoing[0].doubts else {}
     missing = [one for one in outgoing if one not in known]
     if not missing:
-        return known
+        return dict(known)
     try:
-        outcome: str | DeliveryError = post(missing)
+        outcome: SendResult = post(missing)
     except DeliveryError as error:
         outcome = error
     return {**known, **dict.fromkeys(missing, outcome)}

@@ -10,6 +10,7 @@ from slack_sdk import WebClient
 from slack_sdk.web import SlackResponse
 
 from assistance.domain.record import Attempt
+from assistance.engine.decisions import Sent
 from assistance.errors import DeliveryError, PermanentFailure, RateLimited, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform.clock import utc_now
@@ -40,14 +41,14 @@ class Window(NamedTuple):
     latest: float
 
 
-def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
-    """Search for the messages that earlier attempts have posted. Returns the id (`ts`) of each one found, or an error.
+def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, Sent | DeliveryError]:
+    """Search for the messages that earlier attempts have posted. Returns each one's id (`ts`) and place, or an error.
 
     A request gets an error if it was not found and one of its windows could not be read. If the time is over, the
     error is `RateLimited`, which uses up no attempt; but `TransientFailure` if the first window took all the time.
     """
     until, late = utc_now() + SEARCH_TIME, TransientFailure(UNFINISHED)
-    found: dict[Outgoing, str] = {}
+    found: dict[Outgoing, Sent] = {}
     failures: dict[Outgoing, DeliveryError] = {}
     closed: dict[str, DeliveryError] = {}
     for window, sought in windows(outgoing):
@@ -62,12 +63,12 @@ def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryEr
 
 
 def _read(
-    window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, str], until: datetime, late: TransientFailure
+    window: Window, missing: Sequence[Outgoing], found: dict[Outgoing, Sent], until: datetime, late: TransientFailure
 ) -> DeliveryError | None:
     """Add to `found` the messages of `missing` in the window. Returns the error if it fails; `late` if past `until`."""
     try:
         for message in _messages(window, until, late):
-            found |= _shown_in(message, missing)
+            found |= {one: Sent(ts, window.place) for one, ts in _shown_in(message, missing).items()}
             if found.keys() >= set(missing):
                 break
     except PermanentFailure as error:

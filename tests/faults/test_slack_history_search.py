@@ -12,7 +12,7 @@ from infra.batches import QUEUES
 from infra.config import Config
 from tests.faults.conftest import Deploy
 from tests.faults.fault_injection import Kind
-from tests.faults.system import ATTEMPTS
+from tests.faults.system import ATTEMPTS, requests
 from tests.faults.test_failures_of_other_designs import CONFIDENTIAL, break_at, published, status
 from tests.faults.world import World
 from tests.integration.cloud import forget
@@ -54,6 +54,23 @@ def test_a_message_that_slack_posts_just_before_the_end_of_retry_doubt_delay_is_
         system.settle()
     forget()
     assert (status(system, request_id), system.posts()) == ("delivered", {(request_id, None): 1})
+
+
+def test_a_message_found_in_a_former_slack_channel_is_recorded_with_that_channel(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`assistance erase` lists the channel and the id of each message, for the operator to delete it."""
+    monkeypatch.setattr(system.slack.workspace, "channels", frozenset({OLD, "C0ASSIST"}))
+    with patch.dict(os.environ, {"SLACK_CHANNEL": OLD}):
+        forget()
+        request_id = published(system)
+        break_at(system, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: system.consume(Channel.SLACK))
+    forget()
+    system.settle()
+    [message], delivery = system.slack.messages, requests().read(request_id).record.delivery(Channel.SLACK)
+    assert delivery is not None
+    sent = delivery.attempts[-1]
+    assert (sent.place, sent.result) == (message["channel"], message["ts"]) == (OLD, message["ts"])
 
 
 def take_long(system: World, seconds: float) -> Callable[[], bool]:

@@ -163,6 +163,9 @@ def _broken_by_sent(record: Record, delivery: Delivery, core: Memory) -> str | N
             return f"{delivery.name} is delivered, and its lock is wrong"
         if after.watched is not (record.watched or record.escalate_at is not None):
             return "the reconciler does not look at a request that somebody must take"
+        found = _delivery(core.sent(before, delivery.name, last.id, "message", now=NOW, place="B"), delivery.name)
+        if found.attempts[-1] != replace(now.attempts[-1], place="B"):
+            return f"the message of {delivery.name} is recorded in another place than where it was found"
     return None
 
 

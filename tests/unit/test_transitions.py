@@ -96,6 +96,13 @@ def rate_limited(*times: int) -> Record:
     return record
 
 
+def test_a_delivered_message_is_in_the_place_of_its_attempt_or_where_a_search_has_found_it() -> None:
+    record, _ = claimed(accepted(), "a", now=0)
+    for found, place in ((None, "C1"), ("C0", "C0")):
+        [attempt] = sent(record, SLACK, "a", "1.1", now=1, place=found).deliveries[0].attempts
+        assert attempt.place == place
+
+
 def test_a_delivery_whose_digest_slack_refused_is_sent_alone_until_it_is_delivered() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     assert not put_off(record, SLACK, "a", "ratelimited", now=0, due=30).deliveries[0].alone

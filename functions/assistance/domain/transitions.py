@@ -106,10 +106,20 @@ def claim(
     return with_delivery(record, claimed), _claimed(record, claimed, now)
 
 
-def sent(record: Record, name: str, attempt: str, result: str | None, *, now: int, by_human: bool = False) -> Record:
+def sent(
+    record: Record,
+    name: str,
+    attempt: str,
+    result: str | None,
+    *,
+    now: int,
+    place: str | None = None,
+    by_human: bool = False,
+) -> Record:
     """Record that the provider took the message, with the id `result`, even if a later attempt holds the claim.
 
-    `by_human`: True if a human has used the message, so that this or a later attempt may be running still.
+    `place`: where a search has found the message of an earlier attempt; None if this attempt has sent it. `by_human`:
+    True if a human has used the message, so that this or a later attempt may be running still.
     """
     delivery = record.delivery(name)
     if delivery is None:
@@ -118,6 +128,7 @@ def sent(record: Record, name: str, attempt: str, result: str | None, *, now: in
     if mine.outcome is Outcome.DELIVERED:
         return record
     done = replace(mine, outcome=Outcome.DELIVERED, error=None, in_doubt=False, ended_at=now, result=result)
+    done = replace(done, place=place or mine.place)
     others = tuple(each for each in delivery.attempts if each.id != attempt)
     # An attempt that is running may still send, so the request must not be erased before the claim ends.
     is_over = delivery.holds(attempt) and not by_human

@@ -114,8 +114,8 @@ class Attempt(BasePersistenceLayer):
         name, attempt, now = self.name, self.id, self._now()
         settles = now + 1_000 * self.retry.doubt_delay
         match end:
-            case Sent(result):
-                return transitions.sent(record, name, attempt, result, now=now)
+            case Sent(result, place):
+                return transitions.sent(record, name, attempt, result, now=now, place=place)
             case PutOff(code, delay, alone):
                 due = now + 1_000 * delay
                 return transitions.put_off(record, name, attempt, code, now=now, due=due, alone=alone)

@@ -25,9 +25,13 @@ _SPREAD: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider took the message. `result` is the provider's id of the message."""
+    """The provider took the message. `result` is the provider's id of the message.
+
+    `place`: where on the channel a search has found it; None if this attempt has sent it.
+    """
 
     result: str
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class GaveUp:
 
 
 Decision: TypeAlias = Sent | PutOff | RetryLater | GaveUp
-SendResult: TypeAlias = str | DeliveryError  # a channel's answer: the provider's id of the message, or the error
+SendResult: TypeAlias = str | Sent | DeliveryError
+"""A channel's answer: the provider's id of the message, `Sent` if a search has found the message, or the error."""
 EXHAUSTED: Final = PermanentFailure("attempts_exhausted")
 UNEXPECTED: Final = TransientFailure("unexpected_error", in_doubt=True)
 """Stands for an unforeseen error. The attempt is in doubt: the message may have been sent before the error."""
@@ -78,8 +83,8 @@ def decide(
     jitter: Callable[[float, float], float],
 ) -> Decision:
     """What to record of the attempt. `jitter` returns a random number of seconds between its two arguments."""
-    if isinstance(outcome, str):
-        return Sent(outcome)
+    if isinstance(outcome, str | Sent):
+        return outcome if isinstance(outcome, Sent) else Sent(outcome)
     is_limited, is_alone = isinstance(outcome, RateLimited), isinstance(outcome, RefusedInBatch)
     counts = waited > PATIENCE if is_limited else not is_alone
     if isinstance(outcome, PermanentFailure) or (counts and claim.number >= policy.attempts):
