@@ -75,7 +75,7 @@ def _form(event: dict[str, Any]) -> Form:
         fields = parse_qs(body, max_num_fields=MAX_FIELDS, errors="replace")
     except ValueError:
         raise Refused(HTTPStatus.BAD_REQUEST) from None
-    return Form(**{name: fields[name][0] for name in ("name", "press", "release") if name in fields})
+    return Form(**{name: fields[name][0] for name in ("name", "press", "release", "takes") if name in fields})
 
 
 @logger.inject_lambda_context(log_event=False)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
+from assistance.domain.record import Record
 from assistance.models import AssistanceRequest
 from assistance.platform.clock import timestamp_of
 from assistance.text import heading, printable
@@ -55,6 +56,9 @@ _ERROR_TEXTS: Final = {
     HTTPStatus.INTERNAL_SERVER_ERROR: ("That didn't work", "This request can't be read. Operators have been told."),
     HTTPStatus.SERVICE_UNAVAILABLE: ("That didn't work", "Please try again in a minute."),
 }
+_OUTDATED: Final = (
+    '<p role="status">Somebody had this request meanwhile, and you have not taken it. You can take it now.</p>'
+)
 
 
 def failed(status: HTTPStatus) -> str:
@@ -73,13 +77,13 @@ def show(shown: Shown, press: str) -> str:
 
 
 def _state(shown: Shown, press: str) -> str:
-    taken = shown.taken
+    taken = shown.record.taken
     if taken is None:
-        return f"<p>Nobody has this request.</p>{_form(press)}"
+        return f"{_OUTDATED if shown.is_outdated else ''}<p>Nobody has this request.</p>{_form(shown.record, press)}"
     name, since = html.escape(printable(taken.by)), _moment(timestamp_of(taken.at))
     if shown.yours:
         yours = f'<p role="status"><strong>You have it</strong>, since {since}.</p><p>Others see: {name}</p>'
-        if not shown.can_release:
+        if shown.record.is_released_too_often:
             return f'{yours}<p class="soft">It was released too often. Only an operator can release it now.</p>'
         return (
             f"{yours}"
@@ -90,11 +94,12 @@ def _state(shown: Shown, press: str) -> str:
     return f'<p role="status">Taken by <strong>{name}</strong>, since {since}.</p>'
 
 
-def _form(press: str) -> str:
+def _form(record: Record, press: str) -> str:
     # A form without an action is sent to the page's own URL, so this works behind any custom domain or proxy.
     return (
         '<form method="post"><label for="name">Your name, for the others (optional)</label>'
         f'<input id="name" name="name" maxlength="{MAX_NAME}" autocomplete="name">'
+        f'<input type="hidden" name="takes" value="{len(record.takes)}">'
         f'<input type="hidden" name="press" value="{press}"><button type="submit">I\'ll take it</button></form>'
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from assistance.domain.record import Take
+from assistance.domain.record import Record
 from assistance.engine.links import Link
 from assistance.engine.takes import measure, release, take
 from assistance.history import RequestRecord
@@ -25,16 +25,17 @@ _CHANNEL: Final = {Channel.EMAIL: "email", Channel.TEAMS: "Teams"}
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A request, and the take that is in force, or None.
+    """A request, and its record.
 
     `yours`: the id of the press by which the human who sees the page has just taken the request; with it, they can
-    release the request. Empty for everybody else. `can_release`: False if only an operator can release it.
+    release the request. Empty for everybody else. `is_outdated`: True if their form took nothing, because somebody has
+    taken and released the request since the page with that form was made.
     """
 
     request: AssistanceRequest
-    taken: Take | None
+    record: Record
     yours: str = ""
-    can_release: bool = True
+    is_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,15 @@ class Form:
 
     `name`: the human's name. `press`: the id that the page has given to this press of its button. `release`: to release
     the request, the id of the press by which this human has taken it. Only the page after that press contains the id,
-    so nobody else who has the link can release the request.
+    so nobody else who has the link can release the request. `takes`: how many takes the request had when the page was
+    made. A browser that reloads the page which says that somebody has the request sends the form again. That must not
+    take the request, which may be released by then. Empty if an earlier version made the page.
     """
 
     name: str = ""
     press: str = ""
     release: str = ""
+    takes: str = ""
 
     @property
     def pressed(self) -> str:
@@ -74,7 +78,7 @@ def act(requests: Requests, link: Link, form: Form | None) -> Shown:
     if found is None:
         raise RequestGone
     if form is None:
-        return Shown(found.request, found.record.taken)
+        return Shown(found.request, found.record)
     delivery = found.record.delivery(link.delivery)
     if delivery is None or delivery.destination not in _CHANNEL:
         raise Refused(HTTPStatus.NOT_FOUND)
@@ -86,13 +90,16 @@ def _take(requests: Requests, found: RequestRecord, form: Form, via: Channel, de
     """Take the request, unless somebody has taken it. The delivery whose message has the link counts as delivered."""
     request_id, pressed = found.request.id, form.pressed
     take_id = f"{_LINK}{pressed}"
+    is_first = all(each.id != take_id for each in found.record.takes)
+    if is_first and found.record.taken is None and form.takes not in {"", str(len(found.record.takes))}:
+        logger.info("an outdated form takes nothing", request_id=request_id)
+        return Shown(found.request, found.record, is_outdated=True)
     taken = take(requests, request_id, take_id, by=form.by(via), via=via, delivery=delivery)
     is_yours = taken.is_new and taken.take.released_at is None
-    if all(each.id != take_id for each in found.record.takes):
+    if is_first:
         measure(taken)
     logger.info("taken" if is_yours else "taken already", request_id=request_id)
-    record = taken.stored.record
-    return Shown(found.request, record.taken, pressed if is_yours else "", not record.is_released_too_often)
+    return Shown(found.request, taken.stored.record, pressed if is_yours else "")
 
 
 def _release(requests: Requests, found: RequestRecord, form: Form, via: Channel) -> Shown:
@@ -100,10 +107,10 @@ def _release(requests: Requests, found: RequestRecord, form: Form, via: Channel)
     request_id = found.request.id
     if found.record.is_released_too_often:
         logger.warning("released too often", request_id=request_id)
-        return Shown(found.request, found.record.taken)
+        return Shown(found.request, found.record)
     take_id = f"{_LINK}{form.release}"
     # The form to release has no field for a name: the human is the one who has taken the request.
     by = next((each.by for each in found.record.takes if each.id == take_id), form.by(via))
-    taken = release(requests, request_id, take_id, by=by, via=via).record.taken
-    logger.info("not released" if taken else "released", request_id=request_id)
-    return Shown(found.request, taken)
+    record = release(requests, request_id, take_id, by=by, via=via).record
+    logger.info("not released" if record.taken else "released", request_id=request_id)
+    return Shown(found.request, record)

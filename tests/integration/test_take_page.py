@@ -103,6 +103,11 @@ def press(stack: Cloud, link: str, name: str = "", **fields: str) -> dict[str, A
     return visit(stack, link, "POST", urlencode({"name": name, **fields}), Content_Type=FORM)
 
 
+def fields(answer: dict[str, Any]) -> dict[str, str]:
+    """Return the hidden fields of the page's form."""
+    return dict(re.findall('type="hidden" name="([^"]+)" value="([^"]*)"', answer["body"]))
+
+
 def page_text(answer: dict[str, Any]) -> str:
     """Return the visible text of the page."""
     main = answer["body"].partition("<main>")[2]
@@ -466,6 +471,23 @@ def test_submitting_an_old_form_does_not_take_a_request_again_that_was_released(
     assert "Nobody has this request" in page_text(answer)
     assert "taken" not in stack.show(request_id)
     assert "You have it" in page_text(press(stack, mailed(), "Ben"))
+
+
+def test_reloading_the_page_that_says_who_has_the_request_does_not_take_the_request_after_its_release(
+    stack: Cloud,
+) -> None:
+    """A browser that reloads the answer to a form sends the form again."""
+    request_id = delivered(stack)
+    hers, his = fields(visit(stack, mailed())), fields(visit(stack, mailed()))
+    own = fields(press(stack, mailed(), "Anna", **hers))["release"]
+    assert "Taken by Anna" in page_text(press(stack, mailed(), "Ben", **his))
+    visit(stack, mailed(), "POST", f"release={own}", Content_Type=FORM)
+    for _ in range(2):
+        reloaded = press(stack, mailed(), "Ben", **his)
+        assert "Somebody had this request meanwhile, and you have not taken it." in page_text(reloaded)
+        assert "Nobody has this request." in page_text(reloaded)
+    assert "taken" not in stack.show(request_id)
+    assert "You have it" in page_text(press(stack, mailed(), "Ben", **fields(reloaded)))
 
 
 HEADERS = st.dictionaries(
