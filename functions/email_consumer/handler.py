@@ -12,6 +12,7 @@ from assistance.engine.links import take_url
 from assistance.errors import DeliveryError, TransientFailure
 from assistance.models import Outgoing
 from assistance.platform import aws
+from assistance.platform.metrics import Metric, measure
 from assistance.platform.secret import secrets
 from assistance.routing import Channel
 from email_consumer.failures import classify
@@ -87,6 +88,11 @@ def defects() -> Iterator[str]:
         if failure.code not in _PAUSED:
             raise
         yield failure.code
+        return
+    # `email_feedback` adds 1 for each of SES's reports. If none comes, this is the hour's value. Without a value the
+    # alarm would go off hours late, since CloudWatch would still count a value from before these three hours:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+    measure(Metric.MAIL_FEEDBACK, 0, channel=Channel.EMAIL)
 
 
 lambda_handler = consumer(Channel.EMAIL, send, prepare=prepare, check=defects)
