@@ -1,4 +1,4 @@
-"""Tests that the hour in which rate limits use up no attempts begins anew after another failure, or a pause."""
+"""Tests how long rate limits use up no attempts: an hour, of which most of a pause or a long queue does not count."""
 
 from assistance.routing import CALLBACK, Channel, Topic
 from tests.faults.fault_injection import Kind
@@ -22,6 +22,19 @@ def test_the_hours_in_which_a_consumer_was_off_do_not_count_as_hours_of_a_rate_l
     system.settle()
     assert not system.dead_letters()
     assert [each["channel"] for each in system.show(request_id)["deliveries"]] == ["email"]
+
+
+def test_the_fallback_delivers_if_each_attempt_in_a_long_queue_comes_late_and_is_refused(system: World) -> None:
+    request_id = published(system, Topic.PRICING)
+    system.injector.outage = lambda name: Kind.REFUSED if name == "sesv2.SendEmail" else None
+    for _ in range(5 + ATTEMPTS):
+        system.consume(Channel.EMAIL)
+        # The consumer needs half an hour for the other messages of its queue.
+        system.advance(1_800)
+    assert status(system, request_id) == "failed"
+    system.settle()
+    delivered = {each["channel"]: each["status"] for each in system.show(request_id)["deliveries"]}
+    assert delivered == {"email": "failed", "slack": "delivered"}
 
 
 def test_a_callback_that_the_bot_refused_hours_ago_is_not_given_up_when_the_bot_is_busy_for_a_minute(

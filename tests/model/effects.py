@@ -114,11 +114,13 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
             return f"a claim of {name} says wrongly whether its attempts are used up"
         if (claimed.due_at, claimed.waiting_for, claimed.wanted_since) != (None, None, NOW):
             return f"a claim of {name} leaves its times as they were"
-        for late_ms, since in ((900_000, NOW), (900_001, 0)):
-            put_off = replace(started, due_at=NOW - late_ms, put_off_at=NOW, limited_at=NOW)
+        earlier = replace(started, put_off_at=NOW, limited_at=NOW)
+        present = replace(earlier, wanted_since=NOW)
+        for before, late_ms, since in ((present, 900_000, NOW), (present, 900_001, NOW + 1), (earlier, 900_001, 0)):
+            put_off = replace(before, due_at=NOW - late_ms)
             late = _delivery(core.claim(_with(record, put_off), name, "new", **how)[0], name)
             if (late.put_off_at, late.limited_at) != (NOW, since):
-                return f"a rate limit of {name} counts although its consumer was off, or does not count"
+                return f"the time of {name}'s rate limit leaves out too little or too much of what came late"
     return None
 
 

@@ -69,16 +69,28 @@ def test_the_time_in_which_a_delivery_is_rate_limited_begins_with_its_first_post
     assert limits(record) == (60, 60)
 
 
-def test_an_earlier_rate_limit_does_not_count_after_another_failure_or_if_the_consumer_was_off_meanwhile() -> None:
+def test_an_earlier_rate_limit_does_not_count_after_another_failure() -> None:
     record, _ = claimed(rate_limited(10), "a", now=30)
     end: dict[str, Any] = {"now": 30, "in_doubt": False, "due": 40, "settles": 0}
     assert limits(retry_later(record, SLACK, "a", "down", **end)) == (10, None)
     assert limits(retry_later(record, SLACK, "a", "ratelimited", limited=True, **end)) == (10, 10)
-    for late_ms, since in ((900_000, 10), (900_001, None)):
+    after, _ = claimed(retry_later(record, SLACK, "a", "down", **end), "b", now=50)
+    assert limits(put_off(after, SLACK, "b", "ratelimited", now=50, due=50)) == (10, 50)
+
+
+def test_only_fifteen_minutes_count_of_the_time_by_which_an_attempt_comes_late_after_a_rate_limit() -> None:
+    for late_ms, since in ((900_000, 10), (900_001, 11), (7_200_000, 6_300_010)):
         record, _ = claimed(rate_limited(10), "a", now=10 + late_ms)
         assert limits(record) == (10, since)
-        after = put_off(record, SLACK, "a", "ratelimited", now=1_000_000, due=1_000_000)
-        assert limits(after) == (10, since or 1_000_000)
+        after = put_off(record, SLACK, "a", "ratelimited", now=8_000_000, due=8_000_000)
+        assert limits(after) == (10, since)
+
+
+def test_an_attempt_that_comes_late_does_not_make_an_earlier_budgets_rate_limit_count() -> None:
+    record = rate_limited(10)
+    wanted_again = replace(record.deliveries[0], wanted_since=20, due_at=30)
+    record, _ = claimed(replace(record, deliveries=(wanted_again,)), "a", now=7_200_000)
+    assert limits(record) == (None, None)
 
 
 def limits(record: Record) -> tuple[int | None, int | None]:

@@ -97,9 +97,11 @@ def claim(
     else:
         attempts = (*_ended_by(delivery, now).attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
-    if now > (delivery.due_at or now) + _LATE_MS:
-        # The consumer was off, say. So nobody knows whether the provider would have refused for so long.
-        claimed = replace(claimed, limited_at=0)
+    if (late := now - (delivery.due_at or now) - _LATE_MS) > 0:
+        # The consumer was off, or its queue is long. Nobody knows whether the provider would have refused for so long,
+        # so only 15 minutes of it count.
+        limited_since = delivery.limited_since
+        claimed = replace(claimed, limited_at=limited_since + late if limited_since else 0)
     if claimed.wanted_since > now:
         # An operator's command has written that time, with a clock that is fast.
         claimed = replace(claimed, wanted_since=now)
