@@ -26,6 +26,10 @@ class _User(Model):
     name: _Text | None = None
 
 
+class _Channel(Model):
+    id: _Text
+
+
 class _Message(Model):
     ts: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,11}\.[0-9]{1,9}$")]
     app_id: str | None = None
@@ -43,6 +47,7 @@ class _Payload(Model):
     api_app_id: str = ""
     trigger_id: str = ""
     user: _User | None = None
+    channel: _Channel | None = None
     message: _Message | None = None
     actions: tuple[_Action, ...] = ()
     response_url: str = ""
@@ -53,7 +58,8 @@ class ButtonPress:
     """A user has pressed a button: to take a request, or to release it if `is_take` is False.
 
     `on`: the request of that button. `shown`: all requests that the message shows. `by`: the user's name, as
-    messages show it. `ts`: the message's id. `id`: the press's id, which begins with the user's id.
+    messages show it. `ts`, `place`: the message's id, and its Slack channel's. `id`: the press's id, which begins with
+    the user's id.
     """
 
     is_take: bool
@@ -62,6 +68,7 @@ class ButtonPress:
     user_id: str
     by: str
     ts: str
+    place: str | None
     id: str
     response_url: str
 
@@ -87,6 +94,7 @@ def read(body: str, app_id: str) -> ButtonPress | None:
                 user_id=user.id,
                 by=f"@{user.username or user.name or user.id}",
                 ts=payload.message.ts,
+                place=payload.channel.id if payload.channel else None,
                 id=f"{user.id}.{when or uuid.uuid4()}",
                 response_url=payload.response_url,
             )

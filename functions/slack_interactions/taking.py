@@ -47,7 +47,7 @@ def act(press: ButtonPress, requests: Requests) -> None:
 def _take(press: ButtonPress, requests: Requests) -> str | None:
     """Take the request for the user who pressed. Returns None, or a text that says who had taken it before."""
     on, known = press.on, _read(press, requests)
-    used = {"delivery": on.delivery, "result": press.ts}
+    used = {"delivery": on.delivery, "result": press.ts, "place": press.place}
     taken = take(requests, on.request_id, press.id, by=press.by, via=Channel.SLACK, known=known, **used)
     measure(taken)
     logger.info("taken" if taken.is_new else "taken already", request_id=on.request_id)
@@ -116,7 +116,8 @@ def _shown(press: ButtonPress, requests: Requests) -> dict[ShownRequest, Request
         if each is None or _is_later(each.record, press):
             raise RequestGone
         now = epoch_ms(utc_now())
-        event = partial(takes.arrived, name=on.delivery, take_id=press.id, result=press.ts, now=now)
+        used = partial(takes.arrived, name=on.delivery, take_id=press.id, result=press.ts)
+        event = partial(used, now=now, place=press.place)
         if event(each.record) is not each.record:
             requests.update(on.request_id, event)
         shown[on] = each

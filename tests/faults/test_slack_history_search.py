@@ -7,11 +7,12 @@ from unittest.mock import patch
 
 import pytest
 
-from assistance.routing import Channel
+from assistance.routing import Channel, Topic
 from infra.batches import QUEUES
 from infra.config import Config
 from tests.faults.conftest import Deploy
 from tests.faults.fault_injection import Kind
+from tests.faults.humans import STAFFED
 from tests.faults.system import ATTEMPTS, requests
 from tests.faults.test_failures_of_other_designs import CONFIDENTIAL, break_at, published, status
 from tests.faults.world import World
@@ -71,6 +72,26 @@ def test_a_message_found_in_a_former_slack_channel_is_recorded_with_that_channel
     assert delivery is not None
     sent = delivery.attempts[-1]
     assert (sent.place, sent.result) == (message["channel"], message["ts"]) == (OLD, message["ts"])
+
+
+def test_a_message_whose_button_a_person_presses_is_recorded_in_the_slack_channel_of_that_message(
+    system: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later attempt, which was to post in another channel, has posted nothing."""
+    monkeypatch.setattr(system.slack.workspace, "channels", frozenset({OLD, "C0ASSIST"}))
+    system.deploy(STAFFED)
+    with patch.dict(os.environ, {"SLACK_CHANNEL": OLD}):
+        forget()
+        request_id = published(system, Topic.SALES)
+        break_at(system, "http.chat.postMessage", Kind.CRASH_AFTER, lambda: system.consume(Channel.SLACK))
+    forget()
+    system.advance(200)
+    break_at(system, "http.conversations.history", Kind.CRASH_BEFORE, lambda: system.consume(Channel.SLACK))
+    system.press_for_sure("anna", request_id)
+    [message], delivery = system.slack.messages, requests().read(request_id).record.delivery(Channel.SLACK)
+    assert delivery is not None
+    [sent] = [each for each in delivery.attempts if each.result == message["ts"]]
+    assert sent.place == message["channel"] == OLD
 
 
 def take_long(system: World, seconds: float) -> Callable[[], bool]:

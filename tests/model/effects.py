@@ -248,13 +248,13 @@ def _broken_by_publication(record: Record, delivery: Delivery, core: Memory) -> 
 def _broken_by_takes(record: Record, delivery: Delivery, core: Memory) -> str | None:
     """Check what the record says after somebody used the delivery's message to take the request."""
     how = {"by": "Anna", "via": "slack", "now": NOW}
-    after, _ = core.take(record, "press", delivery=delivery.name, result="message", **how)
+    after, _ = core.take(record, "press", delivery=delivery.name, result="message", place="B", **how)
     attempts = _delivery(after, delivery.name).attempts
     open_doubts = [each.id for each in delivery.doubts if each.outcome is not Outcome.FAILED]
     arrived = next((each for each in attempts if each not in delivery.attempts), None)
-    expected = ((open_doubts or ["press"])[-1], not open_doubts)
+    expected = ((open_doubts or ["press"])[-1], not open_doubts, "B")
     is_known = arrived is None and not open_doubts and any(each.outcome is Outcome.DELIVERED for each in attempts)
-    if not is_known and (arrived is None or (arrived.id, arrived.found) != expected):
+    if not is_known and (arrived is None or (arrived.id, arrived.found, arrived.place) != expected):
         return f"a human has used the message of {delivery.name}, which the record does not say, or of a wrong attempt"
     for published in (False, True):
         given = {"published": True} if published else {}

@@ -138,7 +138,7 @@ MISTAKES: Final = {
         takes, "if counts := record.taken or earlier:", "if counts := record.taken:"
     ),
     "a take does not prove that its message has arrived": Mistake(
-        takes, "    record = arrived(record, delivery, take_id, result, now)\n", ""
+        takes, "    record = arrived(record, delivery, take_id, result, now=now, place=place)\n", ""
     ),
     "a release that the SDK repeats ends a later take": Mistake(
         takes, "if taken is None or taken.id != take_id:", "if taken is None:"

@@ -126,6 +126,13 @@ def test_a_take_from_a_message_proves_that_the_attempt_still_running_delivered_t
     assert retry_later(record, SLACK, "a", "timeout", now=4_000, in_doubt=True, due=0, settles=0) is record
 
 
+def test_a_take_from_a_message_records_the_place_of_that_message() -> None:
+    attempted, _ = claim(accepted(), SLACK, "a", now=1_000, until=1_500, limit=3, place="C1")
+    for record in (attempted, dead_lettered(accepted(), SLACK, "m", "lost", now=2_000)):
+        after, _ = take(record, "t1", by="Anna", via="slack", now=3_000, delivery=SLACK, result="1.1", place="C0")
+        assert after.deliveries[0].attempts[-1].place == "C0"
+
+
 def test_a_take_from_the_message_of_a_failed_delivery_changes_the_delivery_to_delivered() -> None:
     record = by_slack(dead_lettered(accepted(), SLACK, "m", "lost", now=2_000))
     assert record.status is Status.DELIVERED

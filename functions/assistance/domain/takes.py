@@ -25,10 +25,11 @@ def take(
     now: int,
     delivery: str | None = None,  # whose message the human used: it has evidently arrived, so it is not sent again
     result: str | None = None,  # the provider's id of that message
+    place: str | None = None,  # where on the channel that message is, if it is known
     published: bool = False,  # True if the request is published, which the record does not know
 ) -> tuple[Record, Take]:
     """A human takes the request. Also returns the take in force: an earlier human's, unless that was released."""
-    record = arrived(record, delivery, take_id, result, now)
+    record = arrived(record, delivery, take_id, result, now=now, place=place)
     earlier = next((each for each in record.takes if each.id == take_id), None)
     if counts := record.taken or earlier:
         return record, counts
@@ -79,8 +80,10 @@ def erase(record: Record, *, now: int) -> Record | None:
     return replace(record, erased_at=now, escalate_at=None)
 
 
-def arrived(record: Record, name: str | None, take_id: str, result: str | None, now: int) -> Record:
-    """Record the delivery `name` as delivered, since a human has used its message, which has the id `result`."""
+def arrived(
+    record: Record, name: str | None, take_id: str, result: str | None, *, now: int, place: str | None = None
+) -> Record:
+    """Record the delivery `name` as delivered, since a human has used its message, with the id `result`, in `place`."""
     delivery = record.delivery(name)
     if delivery is None:
         return record
@@ -92,7 +95,8 @@ def arrived(record: Record, name: str | None, take_id: str, result: str | None, 
     if not open_doubts:
         proof = Attempt(take_id, now, found=True)
         record = with_delivery(record, replace(delivery, attempts=(*delivery.attempts, proof)))
-    return sent(record, delivery.name, (open_doubts or [take_id])[-1], result, now=now, by_human=True)
+    used = (open_doubts or [take_id])[-1]
+    return sent(record, delivery.name, used, result, now=now, place=place, by_human=True)
 
 
 def _told(record: Record, what: Handled) -> Record:

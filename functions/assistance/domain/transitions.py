@@ -120,8 +120,8 @@ def sent(
 ) -> Record:
     """Record that the provider took the message, with the id `result`, even if a later attempt holds the claim.
 
-    `place`: where a search has found the message of an earlier attempt; None if this attempt has sent it. `by_human`:
-    True if a human has used the message, so that this or a later attempt may be running still.
+    `place`: where the message was found, since an earlier attempt may have sent it elsewhere; None if it is where this
+    attempt sends. `by_human`: True if a human has used the message, so that this or a later attempt may be running.
     """
     delivery = record.delivery(name)
     if delivery is None:

@@ -29,17 +29,19 @@ def take(
     via: str,
     delivery: str | None = None,
     result: str | None = None,
+    place: str | None = None,
     known: Stored | None = None,
 ) -> Taken:
     """Take a request for a human, unless somebody has taken it. Each press of a button has a new `take_id`.
 
-    `by`: the name that other humans see. `via`: where the human acts (slack, email, …). `delivery`, `result`: the used
-    message's delivery and id. `known`: as for `Requests.change`. Raises `RequestGone`, `Unreadable` or
-    `TableUnavailable`.
+    `by`: the name that other humans see. `via`: where the human acts (slack, email, …). `delivery`, `result`, `place`:
+    the used message's delivery, its id, and where on the channel it is. `known`: as for `Requests.change`. Raises
+    `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
     known, now = known or requests.read(request_id), epoch_ms(utc_now())
     taken = partial(takes.take, take_id=take_id, by=by, via=via, now=now, published=not known.unpublished)
-    stored, counts = requests.change(request_id, partial(taken, delivery=delivery, result=result), known)
+    used = partial(taken, delivery=delivery, result=result, place=place)
+    stored, counts = requests.change(request_id, used, known)
     return Taken(stored, counts, is_new=counts.id == take_id)
 
 
