@@ -138,8 +138,6 @@ def retry(stack: Stack, of: Source, unread: Unread) -> Iterator[Processed]:
     # a sweep of the reconciler publishes those that are due.
     ids = {failed.dead_letter.message_id for failed in find(stack, of)[0]}
     answer = stack.reconcile(dry_run=False) if ids else {}
-    if answer.get("under_way"):
-        raise Failure("another sweep of the reconciler is running: try again in a minute")
     if ids and (answer["outbox"]["failed"] or answer["outbox"]["unreadable"]):
         raise Failure(
             "the reconciler could not publish everything: see OldestUnpublishedAge and UnreadableItems in "

@@ -24,8 +24,8 @@ TIMEOUT = Duration.seconds(50)
 class Reconciler(Construct):
     """The function that publishes overdue outbox entries and checks unfinished requests, and its schedule.
 
-    Two sweeps never run at the same time: the timeout is shorter than the interval, and a sweep holds a lease in the
-    table.
+    The timeout is shorter than the interval, so two sweeps seldom run at the same time. If an operator starts one more,
+    they may publish a message twice; the consumers send it once.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class Reconciler(Construct):
         table.grant_items(
             function,
             "dynamodb:BatchGetItem",
-            "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",

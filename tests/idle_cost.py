@@ -40,7 +40,7 @@ POLLS_A_MINUTE: Final = 5 * 60 // 20
 # Half a unit for a page of an index, one for a consistent read or a write of up to 1 KB:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
 READ_UNITS: Final = {"Query": 0.5, "consistent Query": 1.0, "consistent GetItem": 1.0, "BatchGetItem": 1.0}
-WRITE_UNITS: Final = {"PutItem": 1.0, "UpdateItem": 1.0, "DeleteItem": 1.0}
+WRITE_UNITS: Final = {"PutItem": 1.0, "UpdateItem": 1.0}
 SQS_REQUESTS: Final = {"GetQueueAttributes": 1.0, "ReceiveMessage": 1.0, "ChangeMessageVisibility": 1.0}
 # The number of free dashboards: https://aws.amazon.com/cloudwatch/pricing/
 DASHBOARD_METRICS: Final = 50

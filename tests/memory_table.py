@@ -1,6 +1,6 @@
-"""A DynamoDB table in memory that answers the calls of `store/table.py` and of `reconciler/lease.py`.
+"""A DynamoDB table in memory that answers the calls of `store/table.py`.
 
-The table knows the expressions in these two files by their text, and raises an error on any other. The tests in
+The table knows the expressions in that file by their text, and raises an error on any other. The tests in
 `integration/test_table_contract.py` compare it with moto.
 """
 
@@ -63,11 +63,6 @@ def _is(item: Item, name: str, value: Any) -> bool:  # noqa: ANN401
     return name in item and bool(item[name] == value)
 
 
-def _leased_until(item: Item, values: Values) -> bool:
-    until = item.get("expires_at")
-    return isinstance(until, Decimal) and values[":now"] <= until <= values[":longest"]
-
-
 CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
     f"{CREATED_AT} = :created_at": lambda item, values: _is(item, CREATED_AT, values[":created_at"]),
     f"attribute_not_exists({PARTITION_KEY}) OR {TTL} < :value": lambda item, values: (
@@ -75,11 +70,6 @@ CONDITIONS: Final[Mapping[str, Callable[[Item, Values], bool]]] = {
     ),
     f"{VERSION} = :value": lambda item, values: _is(item, VERSION, values[":value"]),
     "outbox_channels = :channels": lambda item, values: _is(item, "outbox_channels", values[":channels"]),
-    f"attribute_not_exists({PARTITION_KEY}) OR NOT attribute_type(expires_at, :number) "
-    "OR NOT expires_at BETWEEN :now AND :longest OR owner = :owner": lambda item, values: (
-        not _leased_until(item, values) or _is(item, "owner", values[":owner"])
-    ),
-    "owner = :owner": lambda item, values: _is(item, "owner", values[":owner"]),
 }
 """For each condition expression, whether it allows a write. `item` is the existing item, {} if there is none."""
 

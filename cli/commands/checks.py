@@ -110,9 +110,7 @@ def reconcile(
     answer = stack_of(context).reconcile(dry_run=dry_run)
     if json:
         render.print_json(answer)
-    if answer.get("under_way"):
-        raise Failure("another sweep is running: try again in a minute")
-    if not json:
+    else:
         render.sweep(answer)
 
 

@@ -16,7 +16,6 @@ from assistance.platform.unforeseen import without_messages
 from assistance.routing import CALLBACK
 from assistance.store.requests import deployed
 from reconciler import dead_letters, new_requests, open_requests, untaken
-from reconciler.lease import lease
 from reconciler.outbox import Sweep, publish_late
 from reconciler.run import Report, Run
 from reconciler.settings import Settings
@@ -79,12 +78,5 @@ def measure(sweep: Sweep, report: Report) -> None:
 @logger.inject_lambda_context(log_event=False)
 @without_messages(TableUnavailable)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Run one sweep, unless another one is running. With `{"dry_run": true}`, only return what it would do."""
-    if event.get("dry_run"):
-        return reconcile(context, dry_run=True)
-    duration = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    with lease(requests().items.table, context.aws_request_id, duration) as ours:
-        if not ours:
-            logger.warning("another sweep is under way")
-            return {"under_way": True}
-        return reconcile(context, dry_run=False)
+    """Run one sweep. With `{"dry_run": true}`, only return what it would do."""
+    return reconcile(context, dry_run=bool(event.get("dry_run")))

@@ -113,8 +113,6 @@ class Actions:
         """Run the reconciler now. Returns a sentence about what the run did."""
         with self._lock:
             answer = self._deployed.reconcile(dry_run=False)
-        if answer.get("under_way"):
-            return "The reconciler is running already."
         return f"The reconciler published {answer['outbox']['published']} overdue outbox entries."
 
     def _kill(self, folder: str) -> str:

@@ -225,7 +225,7 @@ def test_assets_built_in_another_checkout_are_identical_and_a_source_change_alte
     assert elsewhere("there") == before
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
-    (checkout / "functions/reconciler/lease.py").write_text("changed = 1\n", "utf-8")
+    (checkout / "functions/reconciler/untaken.py").write_text("changed = 1\n", "utf-8")
     after = elsewhere("reconciler changed")
     assert {folder for folder in FOLDERS if after[folder] != before[folder]} == {"reconciler"}
 

@@ -424,13 +424,3 @@ def test_customer_data_is_shown_only_with_the_command_line_option_with_descripti
         assert not [text for text in personal if text in plain.stdout]
         assert [text for text in personal if text in asked.stdout] == [*personal]
     assert "\nstatus        delivered" not in operator.run("status", request_id, "--with-description").stdout
-
-
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_reconcile_fails_if_another_sweep_is_running(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
-) -> None:
-    monkeypatch.setattr(Stack, "reconcile", lambda *_, **__: {"under_way": True})
-    result = operator.run("reconcile", *options)
-    assert (result.exit_code, "another sweep is running" in result.stderr) == (1, True)
-    assert json.loads(result.stdout or "{}") == ({"under_way": True} if options else {})

@@ -69,7 +69,7 @@ def test_an_unreadable_item_raises_an_alarm_although_the_first_reconciler_run_th
 
     def outage(call: str) -> Kind | None:
         seen.append(call)
-        return Kind.CRASH_BEFORE if call == "dynamodb.DeleteItem" else None
+        return Kind.CRASH_AFTER if call == "dynamodb.UpdateItem" else None
 
     system.injector.outage = outage
     assert system.reconcile() is None

@@ -12,7 +12,6 @@ import pytest
 from assistance.platform import aws
 from assistance.routing import ROUTES, Channel, Topic
 from local.slack_server import SlackServer
-from reconciler.lease import lease
 from tests.integration.cloud import Cloud, forget
 from tests.integration.steps import arrived, emails, fail_on_slack, published
 from tests.records import put_delivery, resend, under_way
@@ -124,14 +123,6 @@ def test_a_dry_run_of_the_reconciler_reports_the_state_of_every_request_and_chan
     assert answer["ledger"]["places"] == {"pricing/email/unpublished": 1, "sales/slack/queued": 1}
     assert stack.table.scan()["Items"] == before
     assert [stack.status(request_id) for request_id in (unpublished, queued)] == ["accepted", "published"]
-
-
-def test_two_reconciler_runs_never_overlap(stack: Cloud) -> None:
-    stack.post("sales")
-    with lease(stack.table, "another sweep", timedelta(seconds=50)) as ours:
-        assert ours
-        assert published(stack.reconcile(later=OVERDUE)) == 0
-    assert published(stack.reconcile(later=OVERDUE)) == 1
 
 
 def test_a_message_goes_to_the_dead_letter_queue_and_its_request_has_status_failed_after_a_slack_outage(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -135,13 +134,6 @@ def test_a_resend_sends_one_message_if_the_database_response_is_lost(stack: Clou
     stack.produce()
     stack.consume_until_quiet(Channel.SLACK)
     assert len(slack.messages) == 2
-
-
-def test_the_reconciler_holds_its_lease_if_the_database_response_is_lost(stack: Cloud) -> None:
-    stack.post("sales")
-    with lost_answer(1):
-        answer = stack.reconcile(later=timedelta(minutes=2))
-    assert answer["outbox"]["published"] == 1, "by this sweep, and not by the next but one"
 
 
 def test_a_take_or_release_counts_once_and_causes_one_callback_if_the_database_response_is_lost(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -16,13 +16,11 @@ from assistance.platform import aws
 from assistance.store.items import key_of, plain
 from assistance.store.schema import INDEX_SHARDS, LEDGER, OUTBOX_INDEX, Due
 from assistance.store.table import BATCH, LEDGER_KEY, Items
-from reconciler.lease import LEASE_KEY, lease
 from tests.integration.resources import create_table
 from tests.memory_table import MOST_BYTES, MemoryTable
 from tests.memory_table import table as in_memory
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,39 +223,6 @@ def test_the_item_of_version_1_holds_the_time_that_was_stored_last(items: Items)
     for since, until in (("2026-03-01", "2026-03-02"), ("2026-03-03", "2026-03-04")):
         items.store_progress_for_version_1(since, until)
     assert items.of(LEDGER) == [{**LEDGER_KEY, "looked_until": "2026-03-03", "until": "2026-03-04", "open": {}}]
-
-
-def takes_lease(stored: Stored, at: datetime, owner: str) -> bool:
-    with lease(stored.table, owner, MINUTE, clock=lambda: at) as ours:
-        stored.items.get(LEASE_KEY)
-    return ours
-
-
-def test_a_lease_has_one_holder_and_is_free_after_its_release(stored: Stored) -> None:
-    with lease(stored.table, "one", MINUTE, clock=lambda: NOW) as ours:
-        assert (ours, takes_lease(stored, NOW, "two")) == (True, False)
-        assert stored.items.get(LEASE_KEY) is not None
-    assert stored.items.get(LEASE_KEY) is None
-    assert takes_lease(stored, NOW, "two")
-
-
-def test_a_former_holder_does_not_release_its_expired_lease_that_another_holder_has_taken(stored: Stored) -> None:
-    with (
-        lease(stored.table, "one", MINUTE, clock=lambda: NOW),
-        lease(stored.table, "two", MINUTE, clock=lambda: NOW + 2 * MINUTE) as ours,
-    ):
-        assert ours
-    assert stored.items.get(LEASE_KEY) is None
-    with lease(stored.table, "two", MINUTE, clock=lambda: NOW + 2 * MINUTE):
-        stored.table.delete_item(Key=LEASE_KEY)
-        stored.table.put_item(Item={**LEASE_KEY, "owner": "three"})
-    assert stored.items.get(LEASE_KEY) == {**LEASE_KEY, "owner": "three"}
-
-
-@pytest.mark.parametrize("expires_at", ["soon", 1, 10**15, None])
-def test_a_lease_with_an_invalid_expiry_is_free(stored: Stored, expires_at: object) -> None:
-    stored.table.put_item(Item={**LEASE_KEY, "owner": "one", "expires_at": expires_at})
-    assert takes_lease(stored, NOW, "two")
 
 
 def test_the_stream_contains_each_change_and_no_refused_write(stored: Stored) -> None:

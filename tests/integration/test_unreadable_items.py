@@ -35,8 +35,6 @@ from assistance.store.schema import (
 )
 from assistance.store.table import PROGRESS_KEY, Items
 from cli.requests import search
-from reconciler.lease import LEASE_KEY
-from reconciler.lease import lease as lease_of_ours
 from tests.integration.cloud import Cloud
 from tests.integration.steps import example, sns_event
 from tests.logged_metrics import emitted
@@ -310,14 +308,6 @@ def test_the_reconciler_starts_anew_if_the_stored_time_of_its_last_check_is_inva
     assert unreadable(capsys.readouterr().out) == 1
     assert stack.show(died)["deliveries"][0]["status"] == "failed"
     assert kept["looked_until"] < stack.table.get_item(Key=PROGRESS_KEY)["Item"]["looked_until"] < "9999"
-
-
-def test_a_damaged_lease_item_does_not_block_the_reconciler(stack: Cloud) -> None:
-    for value in VALUES:
-        lease = damaged({**LEASE_KEY, "owner": "somebody"}, ("expires_at",), value)
-        stack.table.put_item(Item=lease)
-        with lease_of_ours(stack.table, "us", timedelta(minutes=1)) as ours:
-            assert ours, lease
 
 
 @every_kind

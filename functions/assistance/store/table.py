@@ -1,4 +1,4 @@
-"""The reads and writes of the table. Only the reconciler's lease has DynamoDB expressions elsewhere."""
+"""The reads and writes of the table."""
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
