@@ -4,8 +4,6 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import cache, partial
-from threading import Lock
 from typing import Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -71,23 +69,15 @@ class Tally:
             logger.error("metrics were lost", error_type=type(error).__name__)
 
 
-# Powertools needs most of a line's time to make this object. The service is empty, or it would become a dimension.
-_lines = cache(partial(EphemeralMetrics, service=""))
-_one_at_a_time: Final = Lock()
-
-
 def _write(dimensions: dict[str, str], values: Sequence[tuple[str, float]]) -> None:
-    with _one_at_a_time:
-        line = _lines(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE"))
-        try:
-            # Set the dimensions first, since Powertools writes a line as soon as a metric has a hundred values.
-            line.dimension_set.update(dimensions)
-            for metric, value in values:
-                line.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
-            if line.metric_set:
-                line.flush_metrics()
-        finally:
-            line.clear_metrics()
+    # The service is empty, or it would become a dimension.
+    line = EphemeralMetrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE"), service="")
+    # Set the dimensions first, since Powertools writes a line as soon as a metric has a hundred values.
+    line.dimension_set.update(dimensions)
+    for metric, value in values:
+        line.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
+    if line.metric_set:
+        line.flush_metrics()
 
 
 def measure(metric: str, value: float = 1, **dimensions: str) -> None:
