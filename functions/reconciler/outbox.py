@@ -16,7 +16,7 @@ from assistance.store.schema import OUTBOX_SHARD
 from assistance.store.table import BATCH
 from reconciler import new_requests
 
-# The longest time for one chunk, if every call is retried as often as possible, plus the release of the lease.
+# The longest time for one chunk, if every call is retried as often as possible.
 TIME_FOR_A_CHUNK_MS: Final = 20_000
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from assistance.engine import takes as engine
+from assistance.engine.decisions import Sent
 from assistance.errors import DeliveryError
 from assistance.models import Outgoing
 from assistance.routing import Channel
@@ -35,7 +36,7 @@ def test_a_button_click_before_the_next_attempt_searches_slacks_history_causes_n
     assert (len(team.messages), stack.status(request_id)) == (1, "retrying")
     presses = list[str]()
 
-    def with_a_press(outgoing: Sequence[Outgoing]) -> dict[Outgoing, str | DeliveryError]:
+    def with_a_press(outgoing: Sequence[Outgoing]) -> dict[Outgoing, Sent | DeliveryError]:
         if not presses:
             presses.append("mallory")
             with meanwhile():
