@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import cost
 from tests.idle_cost import COSTS, FREE, PAGES, READ_UNITS, SQS_REQUESTS, WRITE_UNITS, idle_run, page, rows
 from tests.infra.template import VARIANTS, Template
 
@@ -35,7 +36,13 @@ def test_the_cost_table_includes_every_aws_call_of_a_reconciler_run_without_requ
 
 
 def test_no_idle_stage_costs_more_than_documented_and_an_idle_dev_stage_costs_almost_nothing() -> None:
-    cost = {variant: sum(row.full for row in rows(variant)) for variant in VARIANTS}
+    dollars = {variant: sum(row.full for row in rows(variant)) for variant in VARIANTS}
     # The local stack equals dev with takes and alarms. Production has takes only if the deployer enables them.
-    assert cost["production"] == max(value for variant, value in cost.items() if variant != "local")
-    assert cost["dev"] < 3.00
+    assert dollars["production"] == max(value for variant, value in dollars.items() if variant != "local")
+    assert dollars["dev"] < 3.00
+
+
+def test_the_stated_saving_without_alarms_is_the_difference_between_production_and_dev() -> None:
+    # Dev has no alarms, and the same settings otherwise.
+    production, dev = (sum(row.full for row in rows(stage)) for stage in ("production", "dev"))
+    assert cost.saved_without_alarms() == pytest.approx(production - dev)
