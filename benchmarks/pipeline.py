@@ -10,15 +10,19 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 import simpy
 
+from assistance.domain.transitions import Claim
+from assistance.engine.decisions import PutOff, RetryLater, decide
+from assistance.errors import DeliveryError, RateLimited, TransientFailure
 from assistance.routing import Channel, RetryPolicy
 
 Process: TypeAlias = Generator[simpy.Event, object, None]
-PATIENCE_SECONDS: Final = 3_600
-"""If a request is older than this, an attempt that a rate limit refuses counts: assistance/engine/decisions.py."""
+LATE_SECONDS: Final = 900
+"""If an attempt comes later than this after it was due, a rate limit's hour begins anew: decision 0094."""
 IN_FLIGHT: Final = 120_000
 """The maximum number of messages of a queue that are received but not deleted:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
@@ -35,10 +39,16 @@ class Cohort:
     fallback: bool = False
     receives: int = 0
     attempts: int = 0
+    due: float = math.inf
+    """When the next attempt is due. Infinite before the first attempt, which is never late."""
+    limited_since: float | None = None
+    """Since when a rate limit has refused all attempts; None if the last one was not refused."""
 
     def part(self, count: int) -> "Cohort":
         """A new cohort with `count` of these requests. This cohort keeps its own count."""
-        return Cohort(self.born, count, self.channel, self.fallback, self.receives, self.attempts)
+        return Cohort(
+            self.born, count, self.channel, self.fallback, self.receives, self.attempts, self.due, self.limited_since
+        )
 
 
 class Queue:
@@ -392,6 +402,8 @@ class Pipeline:
         count = sum(cohort.count for cohort in cohorts)
         for cohort in cohorts:
             cohort.receives += 1
+            if started > cohort.due + LATE_SECONDS:
+                cohort.limited_since = None
         yield from self._work((sender.overhead + sender.per_record * count / invocations) * self._about())
         messages = [list(cohorts)] if sender.together == 1 else list(_divide(cohorts, sender.together))
         taken: list[Cohort] = []
@@ -414,15 +426,11 @@ class Pipeline:
         counts[f"{channel.name}_attempts"] += count
         for cohort in taken:
             if down:
-                self._failed(channel, cohort)
+                self._failed(channel, cohort, TransientFailure("timeout", in_doubt=True))
             else:
                 self._delivered(channel, cohort)
         for cohort in (cohort for message in messages for cohort in message):
-            if self.env.now - cohort.born > PATIENCE_SECONDS:
-                self._failed(channel, cohort, sender.retry_after)
-            else:
-                ceiling = self.design.retry.ceiling(cohort.receives)
-                self._requeue(channel, cohort, sender.retry_after + self.random.uniform(0, ceiling))
+            self._failed(channel, cohort, RateLimited("ratelimited", retry_after=sender.retry_after))
 
     def _offer(self, channel: _Channel, message: list[Cohort], taken: list[Cohort]) -> list[Cohort]:
         """Send one message with these requests or, if the channel's `together` is 1, a message for each request.
@@ -455,26 +463,35 @@ class Pipeline:
         self.report.delays[channel.name].add(self.env.now - cohort.born, cohort.count)
         self.report.last_delivery = self.env.now
 
-    def _failed(self, channel: _Channel, cohort: Cohort, retry_after: float | None = None) -> None:
-        """Count a failed attempt of each request. Retry; after the last, use the fallback or count failures.
-
-        `retry_after`: seconds that the provider asks to wait; None means a random delay.
-        """
-        cohort.attempts += 1
-        retry = self.design.retry
-        if cohort.attempts < retry.attempts:
-            delay = retry_after
-            if delay is None:
-                delay = max(retry.doubt_delay, self.random.uniform(0, retry.ceiling(cohort.attempts)))
-            self._requeue(channel, cohort, delay)
-        elif cohort.fallback:
-            self.report.failed += cohort.count
-        else:
-            again = Cohort(cohort.born, cohort.count, OTHER[channel.name], fallback=True)
-            self._move(again, self.outbox, self.design.stream_delay)
+    def _failed(self, channel: _Channel, cohort: Cohort, error: DeliveryError) -> None:
+        """After a failed attempt of each request, decide as the consumer does: retry, use the fallback, or fail."""
+        now = self.env.now
+        limited_since = now if cohort.limited_since is None else cohort.limited_since
+        decision = decide(
+            error,
+            Claim(cohort.attempts + 1, doubts=()),
+            self.design.retry,
+            waited=timedelta(seconds=now - limited_since),
+            receives=cohort.receives,
+            sends_batches=channel.sender.together > 1,
+            jitter=self.random.uniform,
+        )
+        cohort.limited_since = limited_since if isinstance(error, RateLimited) else None
+        match decision:
+            case PutOff(delay=delay):
+                self._requeue(channel, cohort, delay)
+            case RetryLater(delay=delay):
+                cohort.attempts += 1
+                self._requeue(channel, cohort, delay)
+            case _ if cohort.fallback:
+                self.report.failed += cohort.count
+            case _:
+                again = Cohort(cohort.born, cohort.count, OTHER[channel.name], fallback=True)
+                self._move(again, self.outbox, self.design.stream_delay)
 
     def _requeue(self, channel: _Channel, cohort: Cohort, delay: float) -> None:
         channel.hidden += cohort.count
+        cohort.due = self.env.now + delay
 
         def seen() -> None:
             channel.hidden -= cohort.count

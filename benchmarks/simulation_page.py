@@ -173,10 +173,11 @@ quotas are the defaults. *Waiting* counts the requests that have not ended at th
 ![Backlogs over time](simulation.svg)
 
 An hour without Slack delays few requests: after six attempts, within minutes, they are delivered by email. A rate that
-is too high for Slack is worse. Each request in a long queue is attempted rarely, and the fallback delivers it only
-after six refusals later than an hour after it was accepted. So at 100 a second and more, requests for one Slack channel
-wait for hours. Use more Slack channels, or other routes. At 10,000 a second the rate alone uses up API Gateway's quota,
-so the calls of the burst are refused, and the bots repeat them until the rate falls.
+is too high for Slack is worse. Refusals count only after an hour of refusals, which begins anew if an attempt comes 15
+minutes late ([decision 0094](../docs/decisions/0094-rate-limit-hour.md)), and in a long queue every attempt does. So at
+100 a second and more, requests for one Slack channel wait for hours, and no fallback delivers them. Use more Slack
+channels, or other routes. At 10,000 a second the rate alone uses up API Gateway's quota, so the calls of the burst are
+refused, and the bots repeat them until the rate falls.
 
 ## Slack at {SLACK_RATE} a second
 
@@ -195,10 +196,10 @@ and
   more than {_longest()} characters on average, {SLACK_RATE} requests a second are too many.
 - Slack does not document how much fits into a post, nor how it counts; these figures use what others have measured. If
   Slack refuses a post as too long, its requests are posted separately, and the consumer's next posts are smaller.
-- Refused requests go back to the queue with a delay that grows to 15 minutes, so more requests wait for a retry than
-  necessary. If the consumer instead waits for Slack's `Retry-After` itself, for at most five seconds, requests need
-  little more than one attempt, and fewer and shorter waits. With four batches at once instead of two, Slack only
-  refuses more often.
+- Refused requests go back to the queue, all for about equally long: Slack's `Retry-After` and up to five seconds. The
+  next post takes them along. If the consumer instead waits for `Retry-After` itself, for at most five seconds, the rest
+  of each batch gets a post of its own, and the queue grows without end. With four batches at once instead of two, Slack
+  only refuses more often.
 - If Slack accepted no bursts, the two consumers, which don't coordinate, would miss every fourth post: fewer than
   {SLACK_RATE} requests a second. Only a test with the real Slack can show whether it does.
 

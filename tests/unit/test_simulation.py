@@ -11,7 +11,7 @@ import pytest
 from assistance.routing import Channel
 from assistance.slack.message import digests
 from benchmarks import quotas, simulation, simulation_page
-from benchmarks.pipeline import Design, Pipeline, Sender
+from benchmarks.pipeline import LATE_SECONDS, Cohort, Design, Pipeline, Sender, _Channel
 from benchmarks.simulation_page import Results
 from infra.config import Config
 from tests.sample_requests import ANNA, request, to_send
@@ -60,6 +60,42 @@ def test_digests_reduce_a_simulated_backlog_that_single_messages_cannot_reduce()
     assert alone.channels[Channel.SLACK].waiting > 100
 
 
+class Spied(Pipeline):
+    """A simulation that records each delay before another attempt in Slack: the cohort and the seconds."""
+
+    def __init__(self, design: Design) -> None:
+        super().__init__(design, burst)
+        self.delays: list[tuple[Cohort, float]] = []
+
+    def _requeue(self, channel: _Channel, cohort: Cohort, delay: float) -> None:
+        if channel.name is Channel.SLACK:
+            self.delays.append((replace(cohort), delay))
+        super()._requeue(channel, cohort, delay)
+
+
+def test_a_simulated_rate_limit_delays_requests_for_digests_equally_long_and_others_longer_each_time() -> None:
+    digests, alone = (Spied(DESIGNS[name]) for name in ("digests", "each alone"))
+    for pipeline in (digests, alone):
+        pipeline.run(400)
+    # As the deployed consumer does: docs/decisions/0047-digests.md.
+    longest = SLACK.retry_after + DESIGN.retry.ceiling(1)
+    assert max(cohort.receives for cohort, _ in digests.delays) > 3
+    assert max(delay for _, delay in digests.delays) <= longest < max(delay for _, delay in alone.delays)
+
+
+@pytest.mark.parametrize(("late", "by_fallback"), [(LATE_SECONDS, 1), (LATE_SECONDS + 1, 0)])
+def test_in_the_simulation_an_attempt_that_comes_late_begins_a_rate_limits_hour_anew(
+    late: float, by_fallback: int
+) -> None:
+    pipeline = Pipeline(replace(DESIGN, slack=replace(SLACK, rate=0, burst=1)), lambda _: 0)
+    slack = pipeline.channels[Channel.SLACK]
+    slack.bucket.take(1, 0)
+    last = Cohort(0, 1, Channel.SLACK, attempts=DESIGN.retry.attempts - 1, due=-late, limited_since=-7_200)
+    for _ in pipeline._attempt(slack, [last], 1):  # noqa: SLF001
+        pass
+    assert (pipeline.moving, slack.hidden) == (by_fallback, 1 - by_fallback)
+
+
 def test_the_simulation_is_deterministic() -> None:
     assert Pipeline(DESIGN, burst).run(100).counts == Pipeline(DESIGN, burst).run(100).counts
 
@@ -83,6 +119,12 @@ def test_the_generated_page_about_the_simulation_shows_the_results_of_a_simulate
     assert [name for name in names if name not in page] == []
     assert days[0].report.accepted == 3_600
     assert (tmp_path / "simulation.svg").stat().st_size
+
+
+def test_the_page_about_the_simulation_was_written_with_the_last_measured_load() -> None:
+    load = json.loads((simulation.HERE / "load.json").read_text("utf-8"))
+    page = (simulation.HERE / "simulation.md").read_text("utf-8")
+    assert f"`make load` measured on {load['date']}" in page, "run: make simulate"
 
 
 def test_the_simulated_api_throttle_equals_the_deployed_api_throttle() -> None:
