@@ -209,6 +209,30 @@ def test_every_metric_that_this_project_emits_is_used_by_an_alarm_or_the_dashboa
     assert {(series.name, series.dimensions) for series in ours} == looked_at
 
 
+@pytest.mark.parametrize("calls_back", [False, True])
+def test_the_runbook_says_how_many_metrics_a_stage_has_in_a_month_without_failures(calls_back: bool) -> None:  # noqa: FBT001
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()) as log,
+        SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        Receiver() as bot,
+        cloud(slack.url) as running,
+    ):
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        patch.setenv("POWERTOOLS_METRICS_NAMESPACE", "assistance")
+        forget()
+        for channel in ROUTED:
+            running.handler(f"{channel}_consumer")({EVENT: True}, running.context)
+        invoke_email_feedback(running, json.dumps(example("delivery", REQUEST_ID, "heartbeat")))
+        for topic in Topic:
+            running.post(topic, **({"callback_url": bot.url} if calls_back else {}))
+        all_the_way(running)
+        running.reconcile()
+    count = len(emitted(log.getvalue()))
+    assert (f"with callbacks {count}." if calls_back else f"two channels has {count} metrics,") in RUNBOOK
+
+
 def test_the_dashboard_has_a_row_for_every_channel_with_its_topics(template: Template) -> None:
     from infra.dashboard import topics_of  # noqa: PLC0415 # it starts Node.js
 
