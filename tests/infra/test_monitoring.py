@@ -306,6 +306,14 @@ def test_the_runbook_says_when_the_alarm_on_expiring_dead_letters_ends_after_the
     assert (empty + 1, "The alarm ends at most six hours after that." in RUNBOOK) == (6, True)
 
 
+def test_the_runbook_says_how_many_slow_calls_raise_the_alarm_on_latency_if_calls_are_few() -> None:
+    alarm = named_alarm(synthesized("production"), "ApiLatency")
+    # With few calls, the slowest call of a period is its 99th percentile.
+    assert (alarm["ExtendedStatistic"], alarm["DatapointsToAlarm"]) == ("p99", 2)
+    assert alarm["TreatMissingData"] == "notBreaching"
+    assert "one slow call in each of two periods sets this alarm off" in " ".join(RUNBOOK.split())
+
+
 @pytest.mark.parametrize("variant", ["production", "takes"])
 def test_a_stopped_callback_consumer_notifies_the_operator_but_not_before_the_first_retry_delays_have_passed(
     variant: str,
