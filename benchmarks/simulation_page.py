@@ -254,8 +254,8 @@ def _choices(work: Work) -> str:
                 "stream, window",
                 f"{STREAM.window} s",
                 (
-                    "a window of a second would save at most one call of Lambda and one of SNS per request, $0.70 a "
-                    "million, and only with small batches"
+                    "a window would save at most $3.35 a million ([cost](../docs/cost.md#what-the-options-change)), "
+                    "only with small batches, and delay all requests"
                 ),
             ],
             ["Slack, batch size", str(SLACK.size), "about as many requests as fit into one post"],

@@ -1,6 +1,7 @@
 """Tests the simulation: it neither loses nor duplicates requests, and keeps the providers' rate limits."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +126,13 @@ def test_the_page_about_the_simulation_was_written_with_the_last_measured_load()
     load = json.loads((simulation.HERE / "load.json").read_text("utf-8"))
     page = (simulation.HERE / "simulation.md").read_text("utf-8")
     assert f"`make load` measured on {load['date']}" in page, "run: make simulate"
+
+
+def test_the_pages_state_the_saving_of_a_batch_window_as_the_cost_page_computes_it() -> None:
+    root = simulation.HERE.parent
+    [saved] = re.findall(r"gathers 100 \| -(\S+) \|", (root / "docs/cost.md").read_text("utf-8"))
+    for page in ("benchmarks/simulation.md", "docs/decisions/0057-sized-by-simulation.md"):
+        assert f"at most ${saved} a million" in (root / page).read_text("utf-8")
 
 
 def test_the_simulated_api_throttle_equals_the_deployed_api_throttle() -> None:
