@@ -6,6 +6,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -132,7 +133,21 @@ _FORBIDDEN: Final = Problem(HTTPStatus.FORBIDDEN, "forbidden", "Send a valid key
 _TOO_MANY: Final = Problem(
     HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", "Slow down, then repeat.", headers={"Retry-After": "1"}
 )
-_ANYWHERE: Final = (_FORBIDDEN, _TOO_MANY, problems.internal_error(), problems.unavailable())
+# The function has crashed: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+_CRASHED: Final = Problem(
+    HTTPStatus.BAD_GATEWAY, "internal-error", "Something went wrong.", title="Internal Server Error"
+)
+# API Gateway could not reach the function, or gave up waiting for it:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+_UNREACHED: Final = replace(
+    problems.unavailable(),
+    status=HTTPStatus.GATEWAY_TIMEOUT,
+    detail="The request can't be handled now. Repeat it, with the same Idempotency-Key, after a while.",
+    title="Service Unavailable",
+)
+_ANYWHERE: Final = (
+    _FORBIDDEN, _TOO_MANY, problems.internal_error(), _CRASHED, problems.unavailable(), _UNREACHED,
+)  # fmt: skip
 _OF_A_POST: Final = (
     problems.not_json(),
     problems.not_utf_8(),

@@ -116,6 +116,25 @@ def test_the_openapi_document_contains_every_error_of_the_api_and_of_api_gateway
     assert {TYPE_PREFIX + slug for _, _, slug, _, _ in _RESPONSES} <= documented
 
 
+@pytest.mark.parametrize(("status", "slug"), [("502", "internal-error"), ("504", "unavailable")])
+def test_the_openapi_document_contains_the_5xx_that_api_gateway_answers_if_the_function_gives_no_answer(
+    status: str, slug: str
+) -> None:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html and
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+    from infra.api import _RESPONSES  # noqa: PLC0415 # it starts Node.js
+
+    [(title, detail)] = {
+        (title, detail) for _, known, slug_, title, detail in _RESPONSES if (known, slug_) == (None, slug)
+    }
+    for operations in DOCUMENT["paths"].values():
+        for operation in operations.values():
+            (content,) = operation["responses"][status]["content"].values()
+            example = content["examples"][slug]["value"]
+            assert (example["title"], example["detail"]) == (title, detail)
+            assert ("Retry-After" in operation["responses"][status].get("headers", {})) == (slug == "unavailable")
+
+
 def test_the_status_response_for_a_request_with_every_kind_of_event_conforms_to_the_openapi_document(
     stack: Cloud, slack: SlackServer
 ) -> None:
