@@ -4,8 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from assistance.store.schema import INDEX_SHARDS
 from tests import cost
-from tests.idle_cost import COSTS, FREE, PAGES, READ_UNITS, SQS_REQUESTS, WRITE_UNITS, idle_run, page, rows
+from tests.idle_cost import (
+    COSTS,
+    FREE,
+    MINUTES,
+    PAGES,
+    READ_UNITS,
+    ROOT,
+    SQS_REQUESTS,
+    WRITE_UNITS,
+    idle_run,
+    page,
+    rows,
+)
 from tests.infra.template import VARIANTS, Template
 
 
@@ -46,3 +59,9 @@ def test_the_stated_saving_without_alarms_is_the_difference_between_production_a
     # Dev has no alarms, and the same settings otherwise.
     production, dev = (sum(row.full for row in rows(stage)) for stage in ("production", "dev"))
     assert cost.saved_without_alarms() == pytest.approx(production - dev)
+
+
+def test_the_decision_on_the_outbox_index_states_what_a_query_of_each_shard_costs_every_minute() -> None:
+    dollars = INDEX_SHARDS * MINUTES * READ_UNITS["Query"] * cost.prices()["read"].dollars
+    decision = (ROOT / "docs/decisions/0005-sparse-sharded-index.md").read_text("utf-8")
+    assert f"Queries of all shards every\nminute cost ${dollars:.2f} a month." in decision
