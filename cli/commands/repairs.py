@@ -75,7 +75,10 @@ def heartbeat(
     channel: Annotated[Channel, typer.Argument(metavar="CHANNEL", help=f"One of {', '.join(Channel)}.")],
     json: Json = False,
 ) -> None:
-    """Let a channel's consumer check its provider and its settings now, as it does every hour. It sends no message."""
+    """Let a channel's consumer check its provider and its settings now, as it does every hour.
+
+    No human gets a message: the email consumer sends a mail to SES's mailbox simulator.
+    """
     stack = stack_of(context)
     if channel not in stack.channels():
         raise Failure(f"the stack {stack.name} has no channel {channel}: it has {', '.join(stack.channels())}")

@@ -5,14 +5,17 @@ import json
 from contextlib import redirect_stdout
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from assistance.routing import Channel
 from assistance.store.requests import record_key, request_key
 from cli import failed_events
+from cli.commands.repairs import heartbeat
 from cli.errors import Failure
 from cli.stack import Stack
+from email_consumer import handler as email_handler
 from tests.cli.steps import Operator
 from tests.integration.resources import create_queue
 from tests.integration.steps import example, mailed, sent, sns_event
@@ -159,6 +162,14 @@ def test_the_heartbeat_command_prints_the_result_of_the_consumers_self_check(
     result = operator.run("heartbeat", "slack")
     assert (result.exit_code, said in result.output) == (code, True), result.output
     assert not operator.slack.messages
+
+
+def test_the_help_of_the_heartbeat_command_tells_of_the_mail_that_the_email_consumer_sends(operator: Operator) -> None:
+    with patch.object(email_handler, "mail") as mail:
+        assert operator.run("heartbeat", "email").exit_code == 0
+    [(_, to, _)] = [call.args for call in mail.call_args_list]
+    assert to == ["success@simulator.amazonses.com"]
+    assert "a mail to SES's mailbox simulator" in (heartbeat.__doc__ or "")
 
 
 def secret(operator: Operator, name: str, value: str | None = None) -> Any:  # noqa: ANN401
