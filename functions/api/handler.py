@@ -20,7 +20,7 @@ from assistance.history import Attempt, Delivery, RequestRecord
 from assistance.ids import is_request_id
 from assistance.platform import unforeseen
 from assistance.platform.clock import timestamp_of
-from assistance.platform.metrics import Metric, measure
+from assistance.platform.metrics import Metric, Tally, measure
 from assistance.platform.observability import logger
 from assistance.store.requests import deployed
 
@@ -29,6 +29,7 @@ app = APIGatewayRestResolver(debug=False)
 # A part of a custom domain's base path: https://docs.aws.amazon.com/apigateway/latest/api/API_CreateBasePathMapping.html
 _IN_BASE_PATH: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9$_.+!*'()-]+")
 _CLIENT_ERROR: Final = 4
+_SERVER_ERROR: Final = 5
 _UNCACHED: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
@@ -152,5 +153,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     app.append_context(ends_with_slash=str(event["path"]).endswith("/"))  # type: ignore[no-untyped-call]
     answer = app.resolve(event | {"path": _without_base_path(event)}, context)
     if event["httpMethod"] == "POST":
-        measure(Metric.REFUSED, int(answer["statusCode"] // 100 == _CLIENT_ERROR), service="api")
+        kind, tally = answer["statusCode"] // 100, Tally()
+        tally.add(Metric.REFUSED, int(kind == _CLIENT_ERROR), service="api")
+        tally.add(Metric.ERRORED, int(kind == _SERVER_ERROR), service="api")
+        tally.emit()
     return answer

@@ -48,6 +48,14 @@ def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
         )
         for statistic in (cloudwatch.Stats.AVERAGE, cloudwatch.Stats.SUM)
     )
+    # Calls that API Gateway refuses, which anybody can make, lower that share. This one counts only calls with a key.
+    errored = cloudwatch.Metric(
+        namespace=alarms.namespace,
+        metric_name=Metric.ERRORED,
+        dimensions_map={"service": "api"},
+        period=FIVE_MINUTES,
+        statistic=cloudwatch.Stats.AVERAGE,
+    )
     p99 = stage.metric_latency(period=FIVE_MINUTES, statistic=cloudwatch.Stats.percentile(99))
     return [
         alarms.add(
@@ -65,6 +73,12 @@ def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
             "The API answers more than one call in twenty with 5xx. Read the api function's log: is the table "
             "throttled?",
             times=2, of=3,
+        ),
+        alarms.add(
+            "ApiFunctionErrorRate", errored, _ERROR_RATE,
+            "The api function answers more than one request with a valid key in twenty with 5xx. Read its log: is the "
+            "table throttled?",
+            times=2, of=3, section="ApiErrorRate",
         ),
         alarms.add(
             "ApiLatency", p99, _SLOW_MS,

@@ -355,6 +355,17 @@ def test_only_many_refused_calls_with_an_api_key_at_a_high_rate_notify_the_opera
     assert on(template, "ApiRefusalRate", "ApiRefusals") == {"RequestsNotAccepted"}
 
 
+def test_5xx_responses_notify_the_operator_however_many_calls_without_a_key_api_gateway_refuses(
+    template: Template,
+) -> None:
+    # The average of 5XXError has all calls as its denominator, also those that anybody makes without a key:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+    alarm = named_alarm(template, "ApiFunctionErrorRate")
+    assert (alarm["Namespace"], alarm["MetricName"]) == (template.stack_name, Metric.ERRORED)
+    assert (alarm["Statistic"], alarm["Threshold"]) == ("Average", named_alarm(template, "ApiErrorRate")["Threshold"])
+    assert on(template, "ApiFunctionErrorRate") == {"RequestsNotAccepted"}
+
+
 def test_every_function_and_every_channel_has_alarms(template: Template) -> None:
     seen = {
         (alarm["MetricName"], target(dimension["Value"]))
@@ -447,7 +458,8 @@ def test_a_second_outage_notifies_the_operators_while_dead_letters_of_the_first_
 
 def test_an_outage_of_the_dynamodb_table_causes_one_notification_for_each_stopped_function(template: Template) -> None:
     # During the outage the reconciler emits no metrics.
-    api, producer = ["ApiErrorRate", "ApiErrors", "ApiLatency"], ["StreamIteratorAge", "StreamProducerErrors"]
+    api = ["ApiErrorRate", "ApiFunctionErrorRate", "ApiErrors", "ApiLatency"]
+    producer = ["StreamIteratorAge", "StreamProducerErrors"]
     assert on(template, *api, *producer, "ReconcilerSilent", "ReconcilerErrors") == {
         "RequestsNotAccepted", "RequestsNotPublished", "RequestsUnaccountedFor",
     }  # fmt: skip

@@ -40,7 +40,7 @@ def test_the_metrics_count_a_request_once_when_accepted_published_and_delivered(
 ) -> None:
     for topic in ("sales", "pricing"):
         stack.post(topic)
-    assert count() == {"Accepted sales": 1, "Accepted pricing": 1, "Refused api": 0}
+    assert count() == {"Accepted sales": 1, "Accepted pricing": 1, "Refused api": 0, "Errored api": 0}
     records = stack.stream_records()
     stack.produce(records)
     assert count() == {"Published slack sales": 1, "Published email pricing": 1}
@@ -55,10 +55,10 @@ def test_the_metrics_count_a_request_once_when_accepted_published_and_delivered(
 def test_the_metrics_count_a_replayed_call_separately_from_a_new_request(stack: Cloud, count: Count) -> None:
     for _ in range(3):
         stack.post("sales", Idempotency_Key="same")
-    assert count() == {"Accepted sales": 1, "Replayed sales": 2, "Refused api": 0}
+    assert count() == {"Accepted sales": 1, "Replayed sales": 2, "Refused api": 0, "Errored api": 0}
 
 
-def test_the_metric_of_refused_requests_counts_neither_status_calls_nor_5xx_responses(
+def test_the_metrics_count_refused_requests_and_5xx_responses_separately_and_no_status_calls(
     stack: Cloud, count: Count
 ) -> None:
     stack.post("sales")
@@ -70,7 +70,7 @@ def test_the_metric_of_refused_requests_counts_neither_status_calls_nor_5xx_resp
             "POST", "/assistance-requests", '{"topic": "sales", "description": "x"}', Content_Type="application/json"
         )
         assert answer["statusCode"] == 503
-    assert count() == {"Accepted sales": 1, "Refused api": 2}
+    assert count() == {"Accepted sales": 1, "Refused api": 2, "Errored api": 1}
 
 
 def unavailable(operation: str) -> NoReturn:

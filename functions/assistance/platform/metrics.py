@@ -18,6 +18,7 @@ class Metric(StrEnum):
     ACCEPTED = "Accepted"  # by topic
     REPLAYED = "Replayed"  # calls that repeated an earlier call, by topic
     REFUSED = "Refused"  # 1 for each call of a bot that got a 4xx, else 0: the average is the rate of refusals
+    ERRORED = "Errored"  # likewise for the calls that got a 5xx
     PUBLISHED = "Published"  # messages that SNS has accepted, by channel and topic
     ATTEMPTS = "Attempts"  # by channel and topic
     DELIVERED = "Delivered"  # by channel and topic
