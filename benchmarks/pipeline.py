@@ -22,7 +22,7 @@ from assistance.routing import Channel, RetryPolicy
 
 Process: TypeAlias = Generator[simpy.Event, object, None]
 LATE_SECONDS: Final = 900
-"""If an attempt comes later than this after it was due, a rate limit's hour begins anew: decision 0094."""
+"""Of the time by which an attempt comes late, only this much counts in a rate limit's hour: decision 0094."""
 IN_FLIGHT: Final = 120_000
 """The maximum number of messages of a queue that are received but not deleted:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
@@ -42,7 +42,7 @@ class Cohort:
     due: float = math.inf
     """When the next attempt is due. Infinite before the first attempt, which is never late."""
     limited_since: float | None = None
-    """Since when a rate limit has refused all attempts; None if the last one was not refused."""
+    """Since when a rate limit has refused all attempts, moved on by late ones; None if the last one was not refused."""
 
     def part(self, count: int) -> "Cohort":
         """A new cohort with `count` of these requests. This cohort keeps its own count."""
@@ -402,8 +402,8 @@ class Pipeline:
         count = sum(cohort.count for cohort in cohorts)
         for cohort in cohorts:
             cohort.receives += 1
-            if started > cohort.due + LATE_SECONDS:
-                cohort.limited_since = None
+            if cohort.limited_since is not None:
+                cohort.limited_since += max(0, started - cohort.due - LATE_SECONDS)
         yield from self._work((sender.overhead + sender.per_record * count / invocations) * self._about())
         messages = [list(cohorts)] if sender.together == 1 else list(_divide(cohorts, sender.together))
         taken: list[Cohort] = []

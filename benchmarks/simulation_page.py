@@ -173,11 +173,11 @@ quotas are the defaults. *Waiting* counts the requests that have not ended at th
 ![Backlogs over time](simulation.svg)
 
 An hour without Slack delays few requests: after six attempts, within minutes, they are delivered by email. A rate that
-is too high for Slack is worse. Refusals count only after an hour of refusals, which begins anew if an attempt comes 15
-minutes late ([decision 0094](../docs/decisions/0094-rate-limit-hour.md)), and in a long queue every attempt does. So at
-100 a second and more, requests for one Slack channel wait for hours, and no fallback delivers them. Use more Slack
-channels, or other routes. At 10,000 a second the rate alone uses up API Gateway's quota, so the calls of the burst are
-refused, and the bots repeat them until the rate falls.
+is too high for Slack is worse. Refusals count only after an hour of refusals, and of an attempt's delay at most 15
+minutes count ([decision 0094](../docs/decisions/0094-rate-limit-hour.md)). In a long queue attempts are hours apart. So
+at 100 a second and more, requests for one Slack channel wait for hours, and the fallback delivers few of them. Use more
+Slack channels, or other routes. At 10,000 a second the rate alone uses up API Gateway's quota, so calls of the burst
+are refused, and the bots repeat them until the rate falls.
 
 ## Slack at {SLACK_RATE} a second
 

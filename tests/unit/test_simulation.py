@@ -84,8 +84,8 @@ def test_a_simulated_rate_limit_delays_requests_for_digests_equally_long_and_oth
     assert max(delay for _, delay in digests.delays) <= longest < max(delay for _, delay in alone.delays)
 
 
-@pytest.mark.parametrize(("late", "by_fallback"), [(LATE_SECONDS, 1), (LATE_SECONDS + 1, 0)])
-def test_in_the_simulation_an_attempt_that_comes_late_begins_a_rate_limits_hour_anew(
+@pytest.mark.parametrize(("late", "by_fallback"), [(LATE_SECONDS + 3_500, 1), (LATE_SECONDS + 3_700, 0)])
+def test_in_the_simulation_a_late_attempt_counts_for_15_minutes_of_a_rate_limits_hour(
     late: float, by_fallback: int
 ) -> None:
     pipeline = Pipeline(replace(DESIGN, slack=replace(SLACK, rate=0, burst=1)), lambda _: 0)
