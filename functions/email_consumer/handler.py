@@ -89,8 +89,8 @@ def defects() -> Iterator[str]:
             raise
         yield failure.code
         return
-    # `email_feedback` adds 1 for each of SES's reports. If none comes, this is the hour's value. Without a value the
-    # alarm would go off hours late, since CloudWatch would still count a value from before these three hours:
+    # `email_feedback` adds 1 for each of SES's reports. If SES sends none, this 0 is the hour's only value. Without it
+    # the alarm would go off hours late, since CloudWatch uses older values if some are missing:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
     measure(Metric.MAIL_FEEDBACK, 0, channel=Channel.EMAIL)
 

@@ -55,7 +55,7 @@ def post(outgoing: Sequence[Outgoing]) -> str:
 
 
 def send(outgoing: Sequence[Outgoing]) -> dict[Outgoing, SendResult]:
-    """Post the requests in one message, except those already posted. Returns each one's message id (`ts`) or error."""
+    """Post the requests in one message, except those already posted. Returns the result for each request."""
     known: Mapping[Outgoing, SendResult] = find_posted(outgoing) if outgoing[0].doubts else {}
     missing = [one for one in outgoing if one not in known]
     if not missing:

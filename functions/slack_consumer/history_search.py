@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
 
 def find_posted(outgoing: Sequence[Outgoing]) -> dict[Outgoing, Sent | DeliveryError]:
-    """Search for the messages that earlier attempts have posted. Returns each one's id (`ts`) and place, or an error.
+    """Search for messages that earlier attempts have posted. Returns the id (`ts`) and place of each one, or an error.
 
     A request gets an error if it was not found and one of its windows could not be read. If the time is over, the
     error is `RateLimited`, which uses up no attempt; but `TransientFailure` if the first window took all the time.

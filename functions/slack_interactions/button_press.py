@@ -58,8 +58,8 @@ class ButtonPress:
     """A user has pressed a button: to take a request, or to release it if `is_take` is False.
 
     `on`: the request of that button. `shown`: all requests that the message shows. `by`: the user's name, as
-    messages show it. `ts`, `place`: the message's id, and its Slack channel's. `id`: the press's id, which begins with
-    the user's id.
+    messages show it. `ts`: the message's id. `place`: the id of its Slack channel. `id`: the press's id, which begins
+    with the user's id.
     """
 
     is_take: bool

@@ -28,8 +28,8 @@ class Shown:
     """A request, and its record.
 
     `yours`: the id of the press by which the human who sees the page has just taken the request; with it, they can
-    release the request. Empty for everybody else. `is_outdated`: True if their form took nothing, because somebody has
-    taken and released the request since the page with that form was made.
+    release the request. Empty for everybody else. `is_outdated`: True if the human's form took nothing, because
+    somebody has taken and released the request since the function made the page with that form.
     """
 
     request: AssistanceRequest
@@ -44,9 +44,9 @@ class Form:
 
     `name`: the human's name. `press`: the id that the page has given to this press of its button. `release`: to release
     the request, the id of the press by which this human has taken it. Only the page after that press contains the id,
-    so nobody else who has the link can release the request. `takes`: how many takes the request had when the page was
-    made. A browser that reloads the page which says that somebody has the request sends the form again. That must not
-    take the request, which may be released by then. Empty if an earlier version made the page.
+    so nobody else who has the link can release the request. `takes`: how many takes the request had when the function
+    made the page; empty if an earlier version made it. If somebody reloads the page that says who has the request, the
+    browser sends the form again. That must not take the request, even if it has been released meanwhile.
     """
 
     name: str = ""

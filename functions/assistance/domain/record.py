@@ -139,8 +139,8 @@ class Delivery:
     `wanted_since`: the time when the delivery last became necessary (0 for a request's own channel, and for a delivery
     that an earlier version has added). An attempt that was put off, by a rate limit, say, does not count. In that case
     `waiting_for` is the error code, and `put_off_at` is when an attempt of the present budget was first put off.
-    `limited_at` is the time since which attempts have only been put off. If one comes more than 15 minutes late, it is
-    moved on by the time beyond these.
+    `limited_at` is the time since which attempts have only been put off. If an attempt comes more than 15 minutes late,
+    `claim` moves that time on by the rest of the delay.
     """
 
     name: str  # unique within the record; the messages that ask for this delivery contain it
@@ -180,7 +180,7 @@ class Delivery:
 
     @property
     def limited_since(self) -> int | None:
-        """As `put_off_since`, but None if another failure came after the last refusal, and later by late attempts."""
+        """As `put_off_since`, but later if attempts came late. None if another failure followed the last refusal."""
         return self.limited_at if self._is_of_this_budget(self.limited_at) else None
 
     @property

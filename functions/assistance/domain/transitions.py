@@ -98,8 +98,8 @@ def claim(
         attempts = (*_ended_by(delivery, now).attempts, Attempt(attempt, now, place=place))
     claimed = replace(delivery, attempts=attempts, locked_until=until, due_at=None, waiting_for=None)
     if (late := now - (delivery.due_at or now) - _LATE_MS) > 0:
-        # The consumer was off, or its queue is long. Nobody knows whether the provider would have refused for so long,
-        # so only 15 minutes of it count.
+        # The consumer was off, or its queue is long. Nobody knows whether the provider would have refused meanwhile, so
+        # only 15 minutes of the delay count.
         limited_since = delivery.limited_since
         claimed = replace(claimed, limited_at=limited_since + late if limited_since else 0)
     if claimed.wanted_since > now:
@@ -120,8 +120,8 @@ def sent(
 ) -> Record:
     """Record that the provider took the message, with the id `result`, even if a later attempt holds the claim.
 
-    `place`: where the message was found, since an earlier attempt may have sent it elsewhere; None if it is where this
-    attempt sends. `by_human`: True if a human has used the message, so that this or a later attempt may be running.
+    `place`: where a search or a human has found the message, since an earlier attempt may have sent it elsewhere; None
+    if this attempt sent it. `by_human`: True if a human has used it, so that this or a later attempt may be running.
     """
     delivery = record.delivery(name)
     if delivery is None:

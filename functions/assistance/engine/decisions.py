@@ -27,7 +27,7 @@ _SPREAD: Final = 5
 class Sent:
     """The provider took the message. `result` is the provider's id of the message.
 
-    `place`: where on the channel a search has found it; None if this attempt has sent it.
+    `place`: where on the channel a search has found the message; None if this attempt has sent it.
     """
 
     result: str
@@ -77,7 +77,7 @@ def decide(
     claim: Claim,
     policy: RetryPolicy,
     *,
-    waited: timedelta,  # since the delivery was first put off
+    waited: timedelta,  # for how long attempts have only been put off
     receives: int,  # how often SQS has delivered the message
     sends_batches: bool,  # True if the channel sends several requests in one message
     jitter: Callable[[float, float], float],

@@ -35,8 +35,8 @@ def take(
     """Take a request for a human, unless somebody has taken it. Each press of a button has a new `take_id`.
 
     `by`: the name that other humans see. `via`: where the human acts (slack, email, …). `delivery`, `result`, `place`:
-    the used message's delivery, its id, and where on the channel it is. `known`: as for `Requests.change`. Raises
-    `RequestGone`, `Unreadable` or `TableUnavailable`.
+    the used message's delivery, its id, and where on the channel the message is. `known`: as for `Requests.change`.
+    Raises `RequestGone`, `Unreadable` or `TableUnavailable`.
     """
     known, now = known or requests.read(request_id), epoch_ms(utc_now())
     taken = partial(takes.take, take_id=take_id, by=by, via=via, now=now, published=not known.unpublished)

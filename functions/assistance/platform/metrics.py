@@ -17,8 +17,8 @@ class Metric(StrEnum):
 
     ACCEPTED = "Accepted"  # by topic
     REPLAYED = "Replayed"  # calls that repeated an earlier call, by topic
-    REFUSED = "Refused"  # 1 for each call of a bot that got a 4xx, else 0: the average is the rate of refusals
-    ERRORED = "Errored"  # likewise for the calls that got a 5xx
+    REFUSED = "Refused"  # 1 for each POST that got a 4xx, else 0: the average is the rate of refusals
+    ERRORED = "Errored"  # 1 for each POST that got a 5xx, else 0
     PUBLISHED = "Published"  # messages that SNS has accepted, by channel and topic
     ATTEMPTS = "Attempts"  # by channel and topic
     DELIVERED = "Delivered"  # by channel and topic
@@ -28,7 +28,7 @@ class Metric(StrEnum):
     MISROUTED = "Misrouted"  # messages in a channel's queue that are for other channels, by channel. None is sent
     OLDEST_PENDING_AGE = "OldestPendingAge"  # of the requests published to a channel and not delivered there; or 0
     UNREACHABLE = "Unreachable"  # 1 if the heartbeat found that the channel can't send, 0 if it can, by channel
-    MAIL_FEEDBACK = "MailFeedback"  # SES's reports about the heartbeat's mails, by channel
+    MAIL_FEEDBACK = "MailFeedback"  # SES's reports about the heartbeat's mails, by channel. 0 for each of these mails
 
 
 _UNITS: Final[Mapping[str, MetricUnit]] = {
