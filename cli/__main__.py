@@ -1,4 +1,4 @@
-"""The program `assistance`, which `python -m cli` runs, too."""
+"""Starts `assistance`, also as `python -m cli`."""
 
 from cli.program import start
 

@@ -19,8 +19,8 @@ from cli.errors import Failure, explained
 from cli.findings import Finding, State
 
 _MAY_FAIL: Final = frozenset({DEAD_LETTERS, DOMAIN})
-"""The doctor's checks that a deployment may fail: dead letters may come from an earlier outage, and a first deployment
-makes the target of the domain's DNS record."""
+"""The doctor's checks that may fail after a deployment. Dead letters may come from an earlier outage. The domain's DNS
+record may not exist yet, because the first deployment creates its target."""
 
 
 def region(outputs: Mapping[str, str]) -> str:
@@ -29,7 +29,7 @@ def region(outputs: Mapping[str, str]) -> str:
 
 
 def failed_checks(findings: Sequence[Finding]) -> list[str]:
-    """The names of the failed checks, without checks that could not run and those that may fail."""
+    """The names of the failed checks, without those that may fail. A check that could not run has not failed."""
     return [finding.check for finding in findings if finding.state is State.WRONG and finding.check not in _MAY_FAIL]
 
 

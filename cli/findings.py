@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Whether a check succeeded, found something that may go wrong soon or is wrong, could not run, or was skipped."""
+    """Whether a check succeeded, warns of a problem to come, found a problem, could not run, or was skipped."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: what it checked, what it found, and advice unless all is well."""
+    """The result of one check: what it checked, what it found, and its advice if there is a problem."""
 
     check: str
     state: State

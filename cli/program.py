@@ -12,9 +12,9 @@ _INTERRUPTED: Final = 130
 def start(module: str) -> NoReturn:
     """Import the module, run its `main`, and exit with the status that `main` returns.
 
-    The import takes up to a second, during which somebody may press Ctrl-C, too.
+    The import takes up to a second, and somebody may press Ctrl-C meanwhile.
     """
-    # It is None if it is closed, and the commands write to it without a look.
+    # If standard output is closed, Python sets `sys.stdout` to None, to which the commands could not write.
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         try:
@@ -24,6 +24,6 @@ def start(module: str) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except OSError as error:
-        # At its exit, Python would write the rest of the output once more, and print a traceback.
+        # At its exit, Python would try again to write the rest of the output, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1 if isinstance(error, BrokenPipeError) else f"Error: {error}.")

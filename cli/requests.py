@@ -64,7 +64,7 @@ def _opener() -> OpenerDirector:
 
 
 def _call(stack: Stack, path: str, headers: Mapping[str, str], body: bytes | None, repeat: str) -> dict[str, Any]:
-    # A first deployment makes the target of the custom domain's DNS record, so the record can't exist before.
+    # The first deployment creates the target of the custom domain's DNS record, so the record comes later.
     gateway = stack.outputs.get("ApiGatewayUrl")
     url = gateway if gateway and not stack.resolves() else stack.output("ApiUrl")
     call = urllib.request.Request(  # noqa: S310 # the stack's own address

@@ -101,7 +101,7 @@ class Stack:
             ) from None
 
     def resolves(self) -> bool:
-        """Whether this machine finds an address for the API's name, which a custom domain has only by a DNS record."""
+        """Whether this machine finds the API's IP address. A custom domain has none before its DNS record exists."""
         try:
             socket.getaddrinfo(urlsplit(self.output("ApiUrl")).hostname, None)
         except socket.gaierror:

@@ -88,7 +88,7 @@ def identity_taken(config: Config, facts: Facts, target: Target) -> Problem | No
 def too_little_concurrency(config: Config, facts: Facts, target: Target) -> Problem | None:
     """A problem if Lambda's quota is too small to run all functions at once. A new account's may be 10.
 
-    In production the problem is fatal if the quota is too small even for one batch of the stream at once.
+    Fatal only in production, and only if the quota is too small even with a single batch of the stream at once.
     """
     others = (
         3

@@ -24,8 +24,8 @@ TIMEOUT = Duration.seconds(50)
 class Reconciler(Construct):
     """The function that publishes overdue outbox entries and checks unfinished requests, and its schedule.
 
-    The timeout is shorter than the interval, so two sweeps seldom run at the same time. If an operator starts one more,
-    they may publish a message twice; the consumers send it once.
+    The timeout is shorter than the interval, so two sweeps seldom run at the same time. If an operator starts one
+    during another, both may publish the same message; the consumers send it once.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`python -m local`."""
+"""Starts `python -m local`."""
 
 from cli.program import start
 

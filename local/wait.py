@@ -15,7 +15,7 @@ LONGEST_INTERVAL_SECONDS: Final = 0.5
 def until(what: str, seconds: float, check: Callable[[], T | None]) -> T:
     """Call `check` until its result is not None, and return the result.
 
-    The intervals grow to a twentieth of the time spent waiting, so that a long wait costs little processor time.
+    The pauses between calls grow with the time that has passed, so that a long wait costs little processor time.
 
     Raises `DeadlineExceeded`, whose text contains `what`, after `seconds`.
     """

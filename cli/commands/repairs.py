@@ -77,7 +77,7 @@ def heartbeat(
 ) -> None:
     """Let a channel's consumer check its provider and its settings now, as it does every hour.
 
-    No human gets a message: the email consumer sends a mail to SES's mailbox simulator.
+    No human gets a message. The email consumer sends a mail to SES's mailbox simulator.
     """
     stack = stack_of(context)
     if channel not in stack.channels():

@@ -48,7 +48,7 @@ def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
         )
         for statistic in (cloudwatch.Stats.AVERAGE, cloudwatch.Stats.SUM)
     )
-    # Calls that API Gateway refuses, which anybody can make, lower that share. This one counts only calls with a key.
+    # Calls without a key also lower the share of 5XXError. This metric counts only POSTs with a valid key.
     errored = cloudwatch.Metric(
         namespace=alarms.namespace,
         metric_name=Metric.ERRORED,
@@ -76,8 +76,8 @@ def of_the_api(alarms: AlarmFactory, api: Api) -> Alarms:
         ),
         alarms.add(
             "ApiFunctionErrorRate", errored, _ERROR_RATE,
-            "The api function answers more than one request with a valid key in twenty with 5xx. Read its log: is the "
-            "table throttled?",
+            "The api function answers with 5xx more than one in twenty requests that have a valid key. Read its log: "
+            "is the table throttled?",
             times=2, of=3, section="ApiErrorRate",
         ),
         alarms.add(

@@ -28,7 +28,7 @@ def valid_public_url(value: str | None) -> str | None:
     try:
         parts = urlsplit(value)
         valid = _URL.fullmatch(value) and parts.hostname and parts.port != 0
-    except ValueError:  # a malformed port or IPv6 address
+    except ValueError:  # the port or the IPv6 address is malformed
         valid = False
     if not valid:
         raise ValueError("this is not a URL like https://api.your.org/assistance")
