@@ -199,7 +199,7 @@ and
 - Refused requests go back to the queue, all for about equally long: Slack's `Retry-After` and up to five seconds. The
   next post takes them along. If the consumer instead waits for `Retry-After` itself, for at most five seconds, the rest
   of each batch gets a post of its own, and the queue grows without end. With four batches at once instead of two, Slack
-  only refuses more often.
+  refuses more often, and the longest delays don't get shorter.
 - If Slack accepted no bursts, the two consumers, which don't coordinate, would miss every fourth post: fewer than
   {SLACK_RATE} requests a second. Only a test with the real Slack can show whether it does.
 
