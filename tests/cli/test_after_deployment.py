@@ -60,8 +60,8 @@ def run_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa:
     ],
     ids=[
         "ready",
-        "letters of an earlier outage",
-        "a domain without its record",
+        "dead letters of an earlier outage",
+        "a domain without its DNS record",
         "a role that may not look",
         "a warning",
         "a topic that fails",

@@ -75,7 +75,7 @@ def test_the_api_key_is_not_sent_to_the_target_of_a_redirect(proxied: Stack, mon
 @pytest.mark.parametrize(
     ("resolves", "called"), [(True, "/domain/assistance-requests/any"), (False, "/gateway/assistance-requests/any")]
 )
-def test_the_address_at_api_gateway_is_called_until_the_custom_domain_has_its_dns_record(
+def test_commands_call_the_address_of_api_gateway_until_the_custom_domain_has_its_dns_record(
     proxied: Stack,
     monkeypatch: pytest.MonkeyPatch,
     resolves: bool,  # noqa: FBT001

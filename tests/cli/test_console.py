@@ -79,7 +79,7 @@ def test_a_dead_letter_in_the_console_shows_what_has_become_of_its_request_since
     until("the take is shown", 20, lambda: letters(call)[0]["reached"]["words"].endswith("Anna handles it.") or None)
 
 
-def test_a_dead_letter_whose_request_becomes_unreadable_does_not_hide_what_becomes_of_the_others(
+def test_the_console_shows_a_take_of_a_request_with_a_dead_letter_although_another_such_request_is_unreadable(
     operator: Operator, opened: Callable[..., Call]
 ) -> None:
     sound, damaged = operator.create_dead_letter(), operator.create_dead_letter()

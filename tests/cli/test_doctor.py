@@ -305,7 +305,7 @@ def test_a_verified_sender_address_without_its_domain_is_accepted_in_dev_and_rep
         ({"Max24HourSend": -1.0, "MaxSendRate": 1.0, "SentLast24Hours": 160.0}, "ok"),
     ],
 )
-def test_an_ses_sending_quota_that_is_nearly_used_up_is_a_warning_and_a_used_up_one_is_wrong(
+def test_the_doctor_warns_of_a_nearly_used_up_ses_quota_and_reports_a_used_up_one_as_wrong(
     operator: Operator, account: dict[str, Any], quota: dict[str, float], state: str
 ) -> None:
     account["SendQuota"] = quota
@@ -325,7 +325,7 @@ def test_a_warning_does_not_change_the_exit_status_of_the_doctor_command(
 
 
 @pytest.mark.parametrize(("resolves", "state"), [(True, "ok"), (False, "wrong")])
-def test_a_custom_domain_without_a_dns_record_is_reported_with_the_records_target(
+def test_the_doctor_reports_a_custom_domain_without_a_dns_record_and_names_the_records_target(
     operator: Operator,
     monkeypatch: pytest.MonkeyPatch,
     resolves: bool,  # noqa: FBT001

@@ -28,7 +28,7 @@ app.app = lambda **_: {command}
 program.start("cli.app")
 """
 SHORT: Final = PRINTS.format(command="render.print_json([1])")
-"""Python writes this output only at the end."""
+"""Python keeps this output in its buffer until the program ends."""
 LONG: Final = PRINTS.format(command="render.print_json(['x'] * 100_000)")
 TABLE: Final = PRINTS.format(command="render.table('Requests', ('id',), [('x',)])")
 FULL: Final = Path("/dev/full")
@@ -54,7 +54,7 @@ def test_ctrl_c_while_a_program_is_still_importing_modules_ends_it_silently_with
 
 
 @pytest.mark.parametrize("program", [SHORT, LONG, TABLE])
-def test_a_command_whose_output_nobody_reads_any_more_ends_silently_with_status_1(program: str) -> None:
+def test_a_command_ends_silently_with_status_1_if_nobody_reads_its_output_any_more(program: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:

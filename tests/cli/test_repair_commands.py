@@ -164,7 +164,7 @@ def test_the_heartbeat_command_prints_the_result_of_the_consumers_self_check(
     assert not operator.slack.messages
 
 
-def test_the_help_of_the_heartbeat_command_tells_of_the_mail_that_the_email_consumer_sends(operator: Operator) -> None:
+def test_the_help_of_the_heartbeat_command_names_the_mail_that_the_email_consumer_sends(operator: Operator) -> None:
     with patch.object(email_handler, "mail") as mail:
         assert operator.run("heartbeat", "email").exit_code == 0
     [(_, to, _)] = [call.args for call in mail.call_args_list]

@@ -86,7 +86,8 @@ def test_lost_requests_raise_an_alarm_although_the_delivery_record_of_one_cannot
 
     def outage(call: str) -> Kind | None:
         calls.append(call)
-        # Earlier writes: both delivery records, and the time up to which the reconciler has checked.
+        # The fifth write is the second one of a record. Before it, the reconciler writes both records, the time up to
+        # which it has checked, and one record again.
         return Kind.REFUSED if call == "dynamodb.PutItem" and calls.count(call) == 5 else None
 
     system.injector.outage = outage

@@ -445,15 +445,15 @@ def test_the_next_reconciler_run_makes_the_second_checks_for_which_the_previous_
 
 
 def before_call(system: World, call: str, last: int, step: Callable[[], object]) -> dict[str, Any]:
-    """Run the reconciler, and take the step just before one of its calls named `call`, that with the index `last`.
+    """Run the reconciler, and take the step just before one of its calls named `call`, the one with the index `last`.
 
     Returns the report of the run.
     """
     with recorded(system) as calls:
         system.reconcile(dry_run=True)
-    numbers = [number for number, name in enumerate(calls, 1) if name == call]
+    numbers = [number for number, name in enumerate(calls) if name == call]
     system.advance(60)
-    system.injector.plan(None, (numbers[last] - 1, step))
+    system.injector.plan(None, (numbers[last], step))
     return sweep(system)
 
 

@@ -1,4 +1,4 @@
-"""Tests how long rate limits use up no attempts: an hour, of which most of a pause or a long queue does not count."""
+"""Tests that rate limits use up no attempts for an hour, in which a pause or a long queue counts only in part."""
 
 from assistance.routing import CALLBACK, Channel, Topic
 from tests.faults.fault_injection import Kind

@@ -55,13 +55,13 @@ def test_no_idle_stage_costs_more_than_documented_and_an_idle_dev_stage_costs_al
     assert dollars["dev"] < 3.00
 
 
-def test_the_stated_saving_without_alarms_is_the_difference_between_production_and_dev() -> None:
+def test_the_cost_page_states_the_difference_of_production_and_dev_as_the_saving_without_alarms() -> None:
     # Dev has no alarms, and the same settings otherwise.
     production, dev = (sum(row.full for row in rows(stage)) for stage in ("production", "dev"))
     assert cost.saved_without_alarms() == pytest.approx(production - dev)
 
 
-def test_the_decision_on_the_outbox_index_states_what_a_query_of_each_shard_costs_every_minute() -> None:
+def test_the_decision_on_the_outbox_index_states_the_monthly_cost_of_a_query_of_each_shard_every_minute() -> None:
     dollars = INDEX_SHARDS * MINUTES * READ_UNITS["Query"] * cost.prices()["read"].dollars
     decision = (ROOT / "docs/decisions/0005-sparse-sharded-index.md").read_text("utf-8")
     assert f"Queries of all shards every\nminute cost ${dollars:.2f} a month." in decision

@@ -358,7 +358,7 @@ def test_only_many_refused_calls_with_an_api_key_at_a_high_rate_notify_the_opera
 def test_5xx_responses_notify_the_operator_however_many_calls_without_a_key_api_gateway_refuses(
     template: Template,
 ) -> None:
-    # The average of 5XXError has all calls as its denominator, also those that anybody makes without a key:
+    # The average of 5XXError is a share of all calls, also of those without a key:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
     alarm = named_alarm(template, "ApiFunctionErrorRate")
     assert (alarm["Namespace"], alarm["MetricName"]) == (template.stack_name, Metric.ERRORED)

@@ -25,7 +25,7 @@ Beat = Callable[[Channel], list[str] | None]
 def beat(stack: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Beat]:
     """Returns a function that runs the heartbeat check of a channel, checks its metrics, and returns its findings.
 
-    If a mail was sent, the metric of SES's reports is 0: without a value, CloudWatch would evaluate older values.
+    With each mail the consumer sets the metric of SES's reports to 0; without it CloudWatch would use older values.
     """
 
     def beats(channel: Channel) -> list[str] | None:

@@ -58,7 +58,7 @@ def test_the_metrics_count_a_replayed_call_separately_from_a_new_request(stack: 
     assert count() == {"Accepted sales": 1, "Replayed sales": 2, "Refused api": 0, "Errored api": 0}
 
 
-def test_the_metrics_count_refused_requests_and_5xx_responses_separately_and_no_status_calls(
+def test_the_metrics_count_refused_requests_and_5xx_responses_separately_and_leave_out_status_calls(
     stack: Cloud, count: Count
 ) -> None:
     stack.post("sales")

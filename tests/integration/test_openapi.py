@@ -117,7 +117,7 @@ def test_the_openapi_document_contains_every_error_of_the_api_and_of_api_gateway
 
 
 @pytest.mark.parametrize(("status", "slug"), [("502", "internal-error"), ("504", "unavailable")])
-def test_the_openapi_document_contains_the_5xx_that_api_gateway_answers_if_the_function_gives_no_answer(
+def test_the_openapi_document_contains_the_5xx_with_which_api_gateway_answers_if_the_function_does_not(
     status: str, slug: str
 ) -> None:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html and

@@ -190,7 +190,7 @@ def damaged(item: Item, path: Path, value: object) -> Item:
     if value is not GONE:
         part[path[-1]] = value
     else:
-        with suppress(KeyError):  # The item may lack the attribute.
+        with suppress(KeyError):  # the item may lack the attribute
             del part[path[-1]]
     return copy
 

@@ -120,7 +120,7 @@ def _broken_by_claim(record: Record, delivery: Delivery, core: Memory) -> str | 
             put_off = replace(before, due_at=NOW - late_ms)
             late = _delivery(core.claim(_with(record, put_off), name, "new", **how)[0], name)
             if (late.put_off_at, late.limited_at) != (NOW, since):
-                return f"the time of {name}'s rate limit leaves out too little or too much of what came late"
+                return f"a late attempt of {name} moves the beginning of the rate limit by too little or too much"
     return None
 
 
@@ -167,7 +167,7 @@ def _broken_by_sent(record: Record, delivery: Delivery, core: Memory) -> str | N
             return "the reconciler does not look at a request that somebody must take"
         found = _delivery(core.sent(before, delivery.name, last.id, "message", now=NOW, place="B"), delivery.name)
         if found.attempts[-1] != replace(now.attempts[-1], place="B"):
-            return f"the message of {delivery.name} is recorded in another place than where it was found"
+            return f"the record names another place for the message of {delivery.name} than the search"
     return None
 
 

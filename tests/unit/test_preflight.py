@@ -93,7 +93,7 @@ def test_a_small_lambda_concurrency_quota_prevents_deploying_production_and_caus
     assert only_problem(replace(FACTS, concurrency=10), consumer_max_concurrency=3).fatal
 
 
-def test_the_concurrency_that_a_stage_can_use_includes_each_batch_that_lambda_reads_from_the_stream_at_once() -> None:
+def test_the_concurrency_that_a_stage_can_use_includes_all_batches_that_lambda_reads_from_the_stream_at_once() -> None:
     # 5 batches of each of a new table's 4 shards; 2 of each of 3 queues; the API, the reconciler, the email feedback.
     assert no_problem(replace(FACTS, concurrency=29))
     assert "this stage can use 29: " in only_problem(replace(FACTS, concurrency=28)).description

@@ -74,7 +74,7 @@ class Spied(Pipeline):
         super()._requeue(channel, cohort, delay)
 
 
-def test_a_simulated_rate_limit_delays_requests_for_digests_equally_long_and_others_longer_each_time() -> None:
+def test_a_simulated_rate_limit_delays_requests_for_digests_equally_and_single_requests_longer_each_time() -> None:
     digests, alone = (Spied(DESIGNS[name]) for name in ("digests", "each alone"))
     for pipeline in (digests, alone):
         pipeline.run(400)
@@ -85,7 +85,7 @@ def test_a_simulated_rate_limit_delays_requests_for_digests_equally_long_and_oth
 
 
 @pytest.mark.parametrize(("late", "by_fallback"), [(LATE_SECONDS + 3_500, 1), (LATE_SECONDS + 3_700, 0)])
-def test_in_the_simulation_a_late_attempt_counts_for_15_minutes_of_a_rate_limits_hour(
+def test_in_the_simulation_at_most_15_minutes_of_an_attempts_lateness_count_towards_a_rate_limits_hour(
     late: float, by_fallback: int
 ) -> None:
     pipeline = Pipeline(replace(DESIGN, slack=replace(SLACK, rate=0, burst=1)), lambda _: 0)

@@ -78,7 +78,7 @@ def test_an_earlier_rate_limit_does_not_count_after_another_failure() -> None:
     assert limits(put_off(after, SLACK, "b", "ratelimited", now=50, due=50)) == (10, 50)
 
 
-def test_only_fifteen_minutes_count_of_the_time_by_which_an_attempt_comes_late_after_a_rate_limit() -> None:
+def test_at_most_fifteen_minutes_of_an_attempts_lateness_count_towards_a_rate_limits_hour() -> None:
     for late_ms, since in ((900_000, 10), (900_001, 11), (7_200_000, 6_300_010)):
         record, _ = claimed(rate_limited(10), "a", now=10 + late_ms)
         assert limits(record) == (10, since)
@@ -86,7 +86,7 @@ def test_only_fifteen_minutes_count_of_the_time_by_which_an_attempt_comes_late_a
         assert limits(after) == (10, since)
 
 
-def test_an_attempt_that_comes_late_does_not_make_an_earlier_budgets_rate_limit_count() -> None:
+def test_a_late_attempt_does_not_move_an_earlier_budgets_rate_limit_into_the_present_budget() -> None:
     record = rate_limited(10)
     wanted_again = replace(record.deliveries[0], wanted_since=20, due_at=30)
     record, _ = claimed(replace(record, deliveries=(wanted_again,)), "a", now=7_200_000)
@@ -108,7 +108,7 @@ def rate_limited(*times: int) -> Record:
     return record
 
 
-def test_a_delivered_message_is_in_the_place_of_its_attempt_or_where_a_search_has_found_it() -> None:
+def test_a_delivered_attempt_records_its_own_place_or_the_place_where_a_search_found_the_message() -> None:
     record, _ = claimed(accepted(), "a", now=0)
     for found, place in ((None, "C1"), ("C0", "C0")):
         [attempt] = sent(record, SLACK, "a", "1.1", now=1, place=found).deliveries[0].attempts
