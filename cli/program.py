@@ -1,4 +1,4 @@
-"""Runs a program so that Ctrl-C, a closed pipe or a full disk ends it without a traceback."""
+"""Runs a program so that Ctrl-C, a closed stream or a full disk ends it without a traceback."""
 
 import os
 import sys
@@ -14,8 +14,7 @@ def start(module: str) -> NoReturn:
 
     The import takes up to a second, and somebody may press Ctrl-C meanwhile.
     """
-    # If standard output is closed, Python sets `sys.stdout` to None, to which the commands could not write.
-    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    _open_standard_streams()
     try:
         try:
             sys.exit(import_module(module).main())
@@ -27,3 +26,9 @@ def start(module: str) -> NoReturn:
         # At its exit, Python would try again to write the rest of the output, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1 if isinstance(error, BrokenPipeError) else f"Error: {error}.")
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null for the streams that are closed. Python sets them to None, and the commands use them unchecked."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        setattr(sys, name, getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_RDWR), mode))

@@ -1,5 +1,6 @@
 """Tests how Ctrl-C, a closed pipe and a full disk end `assistance` and `python -m local`: without a traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -74,3 +75,15 @@ def test_a_command_that_writes_to_a_full_disk_says_so_in_one_line(program: str) 
 @pytest.mark.parametrize("program", [SHORT, TABLE])
 def test_a_command_without_standard_output_succeeds(program: str) -> None:
     assert run(program, preexec_fn=lambda: os.close(1)) == (0, "")
+
+
+def test_a_command_without_standard_error_prints_its_result_and_no_note(tmp_path: Path) -> None:
+    program, result = PRINTS.format(command="(render.note('Stack'), render.print_json([1]))"), tmp_path / "result"
+    with result.open("w") as output:
+        assert run(program, stdout=output, preexec_fn=lambda: os.close(2)) == (0, "")
+    assert json.loads(result.read_text()) == [1]
+
+
+def test_a_command_without_standard_input_knows_that_nobody_can_answer_it() -> None:
+    program = PRINTS.format(command="__import__('cli.options').options.at_a_terminal() and 1 / 0")
+    assert run(program, preexec_fn=lambda: os.close(0)) == (0, "")
