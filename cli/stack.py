@@ -100,10 +100,13 @@ class Stack:
                 f"the stack {self.name} has no output {name}: it has {outputs}. To get new ones, deploy it again"
             ) from None
 
-    def resolves(self) -> bool:
-        """Whether this machine finds the API's IP address. A custom domain has none before its DNS record exists."""
+    def resolves(self, url: str = "ApiUrl") -> bool:
+        """Whether this machine finds an address for the name in the output `url`.
+
+        A custom domain has an address only by a DNS record. In a network with a proxy, perhaps no name has one.
+        """
         try:
-            socket.getaddrinfo(urlsplit(self.output("ApiUrl")).hostname, None)
+            socket.getaddrinfo(urlsplit(self.output(url)).hostname, None)
         except socket.gaierror:
             return False
         return True

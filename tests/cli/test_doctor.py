@@ -2,8 +2,9 @@
 
 import json
 import socket
+from collections.abc import Collection
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from botocore.exceptions import ClientError
@@ -324,24 +325,29 @@ def test_a_warning_does_not_change_the_exit_status_of_the_doctor_command(
     assert result.stdout.splitlines() == ["! SES quota: 160 of 200 recipients used", "    request a higher quota"]
 
 
-@pytest.mark.parametrize(("resolves", "state"), [(True, "ok"), (False, "wrong")])
-def test_the_doctor_reports_a_custom_domain_without_a_dns_record_and_names_the_records_target(
-    operator: Operator,
-    monkeypatch: pytest.MonkeyPatch,
-    resolves: bool,  # noqa: FBT001
-    state: str,
+OWN_NAME: Final = "api.company.io"
+GATEWAYS_NAME: Final = "a1.execute-api.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("found_names", "state"), [({OWN_NAME, GATEWAYS_NAME}, "ok"), ({GATEWAYS_NAME}, "wrong"), ((), "skipped")]
+)
+def test_a_custom_domain_without_a_dns_record_is_reported_with_the_records_target_if_the_machine_finds_other_names(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, found_names: Collection[str], state: str
 ) -> None:
     answer = socket.getaddrinfo
 
     def getaddrinfo(host: str, *of: Any, **how: Any) -> list[Any]:  # noqa: ANN401
-        if host == "api.company.io" and not resolves:
+        if host not in {OWN_NAME, GATEWAYS_NAME}:
+            return answer(host, *of, **how)
+        if host not in found_names:
             raise socket.gaierror
-        return answer("127.0.0.1" if host == "api.company.io" else host, *of, **how)
+        return answer("127.0.0.1", *of, **how)
 
     assert "API domain" not in run_doctor(operator)
     operator.outputs |= {
-        "ApiUrl": "https://api.company.io/assistance",
-        "ApiGatewayUrl": "https://a1.execute-api.us-east-1.amazonaws.com/dev",
+        "ApiUrl": f"https://{OWN_NAME}/assistance",
+        "ApiGatewayUrl": f"https://{GATEWAYS_NAME}/dev",
         "DomainTarget": "d-1.execute-api.us-east-1.amazonaws.com",
     }
     monkeypatch.setattr("cli.stack.socket.getaddrinfo", getaddrinfo)
