@@ -1,7 +1,8 @@
 """`assistance`: the operator's command line.
 
 Exit status: 0 the command succeeded; 1 it failed or did only a part, and stderr says why; 2 its arguments are invalid;
-130 Ctrl-C stopped it. If the program that reads its output has ended, such as `head`, it ends silently with status 1.
+130 Ctrl-C stopped it; at a question Ctrl-C means no, so 1. If the program that reads its output has ended, such as
+`head`, it ends silently with status 1.
 """
 
 from functools import partial
