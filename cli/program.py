@@ -29,6 +29,12 @@ def start(module: str) -> NoReturn:
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null for the streams that are closed. Python sets them to None, and the commands use them unchecked."""
+    """Open /dev/null for standard streams that are closed. Otherwise other files would get their descriptors 0 to 2.
+
+    Python sets such a stream to None, and the commands use it without a look.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        setattr(sys, name, getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)  # noqa: FBT003
+            setattr(sys, name, os.fdopen(descriptor, mode))

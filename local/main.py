@@ -22,7 +22,6 @@ from local.stack import Stack, running
 
 DIRECTORY: Final = ROOT / ".local"
 STANDARD_OUTPUT: Final = 1
-STANDARD_ERROR: Final = 2
 
 
 def print_line(text: str) -> None:
@@ -37,7 +36,6 @@ def print_line(text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. The result is the exit status."""
     options = _parser().parse_args(arguments)
-    _open_standard_streams()
     replace_unknown_characters()
     signals.listen()
     signals.follow_make()
@@ -96,13 +94,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"'{text}' is not KEY=VALUE")
     return key, value
-
-
-def _open_standard_streams() -> None:
-    """Open /dev/null for standard streams that are closed, so that no other file gets their descriptors 0 to 2."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003
-    os.close(descriptor)
 
 
 def _redirect_to_null(descriptor: int) -> None:
