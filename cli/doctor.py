@@ -197,8 +197,9 @@ def _domain(stack: Stack) -> Iterator[Finding]:
     if target := stack.outputs.get("DomainTarget"):
         name, holds = urlsplit(stack.output("ApiUrl")).hostname, stack.resolves()
         if not holds and not stack.resolves("ApiGatewayUrl"):
-            # API Gateway's own name has an address, so this machine can't know whether the other one has.
-            yield Finding(DOMAIN, State.SKIPPED, "not checked, because this machine finds no addresses: use another")
+            # API Gateway's name certainly has an address, so a missing one says nothing about the domain.
+            found = "not checked, because this machine finds no names' addresses: perhaps it is behind a proxy"
+            yield Finding(DOMAIN, State.SKIPPED, found)
             return
         found = f"{name} has {'a' if holds else 'no'} DNS record"
         advice = f"point it at {target} by an alias record or a CNAME: docs/deployment.md#a-domain-of-your-own"
