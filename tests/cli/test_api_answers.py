@@ -14,11 +14,13 @@ from tests.http_server import serving
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """A server that sends these bytes to every caller, and ends the connection."""
+    """A server that sends these bytes to every caller, and ends the connection. `paths`: those called so far."""
 
     answer: bytes
+    paths: list[str]
 
     def do_GET(self) -> None:
+        self.paths.append(self.path)
         self.wfile.write(self.answer)
         self.close_connection = True
 
@@ -27,7 +29,8 @@ class Proxy(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def proxied(operator: Operator) -> Iterator[Stack]:
+def proxied(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    monkeypatch.setattr(Proxy, "paths", [], raising=False)
     key = operator.session.client("apigateway").create_api_key(name="bot", value="k" * 32)["id"]
     with serving(Proxy) as url:
         yield Stack("assistance-dev", operator.session, None, operator.outputs | {"ApiUrl": url, "ApiKeyId": key})
@@ -59,17 +62,11 @@ def test_an_answer_that_is_not_the_apis_is_reported_as_a_failure(
 
 
 def test_the_api_key_is_not_sent_to_the_target_of_a_redirect(proxied: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = list[str]()
-
-    def redirected(proxy: Proxy) -> None:
-        calls.append(proxy.path)
-        proxy.wfile.write(b"HTTP/1.1 307 No\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
-        proxy.close_connection = True
-
-    monkeypatch.setattr(Proxy, "do_GET", redirected)
+    redirect = b"HTTP/1.1 307 No\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    monkeypatch.setattr(Proxy, "answer", redirect, raising=False)
     with pytest.raises(Failure, match="the API answered 307"):
         requests.fetch(proxied, "any")
-    assert calls == ["/assistance-requests/any"]
+    assert Proxy.paths == ["/assistance-requests/any"]
 
 
 @pytest.mark.parametrize(
@@ -81,19 +78,12 @@ def test_commands_call_the_address_of_api_gateway_until_the_custom_domain_has_it
     resolves: bool,  # noqa: FBT001
     called: str,
 ) -> None:
-    calls = list[str]()
-
-    def answer(proxy: Proxy) -> None:
-        calls.append(proxy.path)
-        proxy.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        proxy.close_connection = True
-
-    monkeypatch.setattr(Proxy, "do_GET", answer)
+    monkeypatch.setattr(Proxy, "answer", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", raising=False)
     monkeypatch.setattr(Stack, "resolves", lambda _: resolves)
     url = proxied.output("ApiUrl")
     stack = replace(proxied, outputs={**proxied.outputs, "ApiUrl": f"{url}/domain", "ApiGatewayUrl": f"{url}/gateway"})
     requests.fetch(stack, "any")
-    assert calls == [called]
+    assert Proxy.paths == [called]
 
 
 @pytest.mark.parametrize("key", ["chat 7\n", "ch\u00e4t-7", "chat\udcff"])

@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +127,20 @@ def all_the_way(running: Cloud) -> None:
             running.consume_until_quiet(channel)
 
 
+@contextmanager
+def logged() -> Iterator[tuple[Cloud, SlackServer, pytest.MonkeyPatch, StringIO]]:
+    """The handlers with a Slack server, in the environment that the patch contains, and with their log."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()) as log,
+        SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
+        cloud(slack.url) as running,
+    ):
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running, slack, patch, log
+
+
 @pytest.fixture(scope="module")
 def ours() -> set[Series]:
     """The metrics that the real handlers emit while they process a few requests."""
@@ -135,16 +149,8 @@ def ours() -> set[Series]:
         function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
         for function in staging.all("AWS::Lambda::Function").values()
     }
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        redirect_stdout(StringIO()) as log,
-        SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
-        Receiver() as bot,
-        cloud(slack.url) as running,
-    ):
+    with logged() as (running, slack, patch, log), Receiver() as bot:
         _, reconciler = staging.function("reconciler")
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", *namespaces)
         patch.setenv("POWERTOOLS_SERVICE_NAME", reconciler["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"])
         patch.setenv("TAKE", "true")
@@ -211,15 +217,7 @@ def test_every_metric_that_this_project_emits_is_used_by_an_alarm_or_the_dashboa
 
 @pytest.mark.parametrize("calls_back", [False, True])
 def test_the_runbook_says_how_many_metrics_a_stage_has_in_a_month_without_failures(calls_back: bool) -> None:  # noqa: FBT001
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        redirect_stdout(StringIO()) as log,
-        SlackServer(token="xoxb-local", channels=("C0ASSIST",)) as slack,
-        Receiver() as bot,
-        cloud(slack.url) as running,
-    ):
-        for name, value in running.environment.items():
-            patch.setenv(name, value)
+    with logged() as (running, _, patch, log), Receiver() as bot:
         patch.setenv("POWERTOOLS_METRICS_NAMESPACE", "assistance")
         forget()
         for channel in ROUTED:
