@@ -31,7 +31,7 @@ def start(module: str) -> NoReturn:
 def _open_standard_streams() -> None:
     """Open /dev/null for standard streams that are closed. Otherwise other files would get their descriptors 0 to 2.
 
-    Python sets such a stream to None, and the commands use it without a look.
+    Python sets such a stream to None, and the commands do not check that.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
